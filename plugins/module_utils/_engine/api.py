@@ -1,0 +1,471 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API server: connecting, discovery, reading and writing, and what its answers mean.
+
+Authentication, TLS and proxies are the ``kubernetes`` library's; requests are sent raw, because
+server-side apply wants the body as we made it and a LIST of 74 CRDs is parsed once, not twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Counter, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from urllib.parse import quote, urlencode
+
+from .errors import EngineError, MissingLibrary
+from .objects import FIELD_MANAGER, KubeObject, ObjectRef, group_of
+
+try:
+    import urllib3
+    from kubernetes import config as kube_config
+    from kubernetes.config.config_exception import ConfigException
+
+    HAS_KUBERNETES = True
+except ImportError:
+    HAS_KUBERNETES = False
+
+USER_AGENT = "mlplatform.kubeflow"
+WRITE_VERBS = ("POST", "PUT", "PATCH", "DELETE")
+PAGE = 500
+# How long one request may be retried while the server says that it is busy or restarting.
+PATIENCE_SECONDS = 60.0
+AGGREGATED_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+
+
+class ApiError(EngineError):
+    """An answer of the API server that is not success.
+
+    :ivar status: the HTTP status, 0 if there was no answer.
+    :ivar reason: the Status object's reason ("Conflict", "Invalid"), "" if there was none.
+    :ivar message: the server's own words.
+    :ivar causes: the Status object's causes: dictionaries with ``reason``, ``message``, ``field``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        reason: str = "",
+        causes: Sequence[Mapping[str, str]] = (),
+        subject: str = "",
+        next_step: str = "",
+    ) -> None:
+        super().__init__(message, subject=subject, next_step=next_step)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.causes = tuple(causes)
+
+    @property
+    def not_found(self) -> bool:
+        """The object (or the whole kind) is not there."""
+        return self.status == 404
+
+    @property
+    def webhook_down(self) -> bool:
+        """An admission or conversion webhook could not be called: 500 InternalError [facts/engines 0.8]."""
+        words = ("failed calling webhook", "failed calling admission webhook", "conversion webhook for")
+        return self.status >= 500 and any(word in self.message for word in words)
+
+    @property
+    def field_conflict(self) -> bool:
+        """Another field manager owns a field that we wanted to set."""
+        return self.status == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in self.causes)
+
+
+class Unreachable(ApiError):
+    """No answer at all: refused, reset, timed out, or the certificate is not trusted."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """How a kind is addressed: ``group_version`` is ``apps/v1`` or ``v1``."""
+
+    group_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def group(self) -> str:
+        """The API group, "" for the core."""
+        return group_of(self.group_version)
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The URL path of the collection, or of one object of it."""
+        parts = ["apis" if "/" in self.group_version else "api", self.group_version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace)]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        return "/" + "/".join(parts)
+
+
+def resource_of_crd(crd: KubeObject) -> Iterator[Resource]:
+    """The resources that a CustomResourceDefinition defines, one per served version."""
+    spec = crd["spec"]
+    for version in spec["versions"]:
+        if version.get("served"):
+            yield Resource(
+                "%s/%s" % (spec["group"], version["name"]),
+                spec["names"]["kind"],
+                spec["names"]["plural"],
+                spec["scope"] == "Namespaced",
+            )
+
+
+class Discovery:
+    """What the API server serves, by (group/version, kind)."""
+
+    def __init__(self, resources: Sequence[Resource]) -> None:
+        self._resources = {(item.group_version, item.kind): item for item in resources}
+
+    def get(self, api_version: str, kind: str) -> Optional[Resource]:
+        """The resource, or None if it is not served."""
+        return self._resources.get((api_version, kind))
+
+    def with_resources(self, resources: Sequence[Resource]) -> Discovery:
+        """The same, with some more that will be served later."""
+        merged = Discovery(resources)
+        merged._resources.update(self._resources)
+        return merged
+
+    def by_group_kind(self, group: str, kind: str) -> Tuple[Resource, ...]:
+        """Every served version of a kind, in the server's order of preference."""
+        return tuple(item for item in self._resources.values() if item.group == group and item.kind == kind)
+
+
+@dataclass
+class Traffic:
+    """What one run sent: the figures of the results and of the tests."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    writes: int = 0
+    dry_runs: int = 0
+    retries: int = 0
+    rejected: List[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """All requests, dry runs included."""
+        return sum(self.requests.values())
+
+
+def _status_error(status: int, body: bytes, subject: str) -> ApiError:
+    """An ApiError from an answer; the API server speaks JSON Status objects, proxies do not."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        text = body.decode(errors="replace").strip()[:300] or "HTTP %d" % status
+        return ApiError(text, status=status, subject=subject)
+    details = answer.get("details") or {}
+    next_step = ""
+    if status == 401:
+        next_step = "the credentials of this kubeconfig are expired or wrong: log in again, or name another context"
+    elif status == 403:
+        next_step = "ask the cluster's administrator for this verb and resource, or use another context"
+    return ApiError(
+        answer.get("message") or "HTTP %d" % status,
+        status=status,
+        reason=answer.get("reason") or "",
+        causes=details.get("causes") or (),
+        subject=subject,
+        next_step=next_step,
+    )
+
+
+class Api:
+    """One cluster's API server. Safe to be used by several threads.
+
+    :param guard: called before every write; raises to stop it (the run was killed, the lock lost).
+    """
+
+    def __init__(self, client: Any, server: str) -> None:
+        self._client = client
+        self._pool = client.rest_client.pool_manager
+        self.server = server
+        self.traffic = Traffic()
+        self.guard: Any = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def connect(cls, kubeconfig: str = "", context: str = "") -> Api:
+        """Connect as kubectl would: the file, else KUBECONFIG, else ~/.kube/config; nothing is sent yet."""
+        if not HAS_KUBERNETES:
+            raise MissingLibrary("kubernetes", sys.executable)
+        path = os.path.expanduser(kubeconfig) if kubeconfig else None
+        shown = path or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        if path and not os.path.exists(path):
+            raise EngineError(
+                "there is no such kubeconfig file", subject=path, next_step="set kubeflow_kubeconfig to the right file"
+            )
+        try:
+            connect: Any = kube_config.new_client_from_config
+            client = connect(config_file=path, context=context or None)
+        except ConfigException as problem:
+            raise EngineError(
+                str(problem),
+                subject="kubeconfig %s" % shown,
+                expected="context %s" % context if context else "a current context",
+                next_step="'kubectl config get-contexts' lists the contexts; set kubeflow_context",
+            ) from problem
+        client.configuration.retries = False
+        return cls(client, client.configuration.host)
+
+    # ---------------------------------------------------------------- one request
+
+    def _headers(self, content_type: str, accept: str) -> Dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": USER_AGENT}
+        if content_type:
+            headers["Content-Type"] = content_type
+        self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        return headers
+
+    def _count(self, method: str, dry: bool) -> None:
+        with self._lock:
+            self.traffic.requests[method] += 1
+            if dry:
+                self.traffic.dry_runs += 1
+            elif method in WRITE_VERBS:
+                self.traffic.writes += 1
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Optional[bytes] = None,
+        query: Optional[Mapping[str, str]] = None,
+        content_type: str = "",
+        accept: str = "application/json",
+        subject: str = "",
+        stream: bool = False,
+        timeout: float = 60.0,
+        patience: float = PATIENCE_SECONDS,
+    ) -> Any:
+        """One request, repeated only while the server says "not now" and the request may be repeated.
+
+        Every request that the engine sends can be repeated without harm: reads, server-side apply,
+        and writes that carry a resourceVersion or uid.
+
+        :returns: the parsed answer; with ``stream`` the open response.
+        :raises ApiError: the server's refusal; :raises Unreachable: there was no answer.
+        """
+        url = self.server + path + ("?" + urlencode(query) if query else "")
+        dry = bool(query) and "dryRun" in (query or {})
+        deadline = time.monotonic() + patience
+        attempt = 0
+        while True:
+            if method in WRITE_VERBS and not dry and self.guard is not None:
+                self.guard()
+            self._count(method, dry)
+            status, data, wait = self._once(method, url, body, content_type, accept, stream, timeout, subject)
+            if 200 <= status < 300:
+                return data if stream else json.loads(data) if data else {}
+            error = _status_error(status, data, subject) if status else Unreachable(
+                "no answer from %s: %s" % (self.server, data.decode(errors="replace")),
+                status=0,
+                subject=subject,
+                next_step="check that the address is right and that the API server runs and can be reached from here",
+            )
+            attempt += 1
+            pause = wait if wait is not None else random.uniform(0.1, min(10.0, 0.2 * 2**attempt))
+            if not _may_pass(error, wait) or time.monotonic() + pause > deadline:
+                if method in WRITE_VERBS and not dry and status:
+                    with self._lock:
+                        self.traffic.rejected.append("%s %s: %d %s" % (method, path, status, error.message[:200]))
+                raise error
+            with self._lock:
+                self.traffic.retries += 1
+            time.sleep(pause)
+
+    def _once(
+        self, method: str, url: str, body: Optional[bytes], content_type: str, accept: str, stream: bool,
+        timeout: float, subject: str,
+    ) -> Tuple[int, Any, Optional[float]]:
+        """(status, answer, seconds that the server asks us to wait); status 0 and the reason if no answer came."""
+        try:
+            response = self._pool.request(
+                method,
+                url,
+                body=body,
+                headers=self._headers(content_type, accept),
+                preload_content=not stream,
+                retries=False,
+                timeout=urllib3.Timeout(connect=10.0, read=timeout),
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            return 0, _plain(problem).encode(), None
+        wait = response.headers.get("Retry-After")
+        after = float(wait) if wait and wait.isdigit() else None
+        if stream and 200 <= response.status < 300:
+            return response.status, response, after
+        return response.status, response.data, after
+
+    # ---------------------------------------------------------------- reading
+
+    def version(self) -> str:
+        """The server's version without its "v": ``1.34.10``."""
+        answer = self.send("GET", "/version", subject="API server %s" % self.server, patience=10.0)
+        return str(answer["gitVersion"]).lstrip("v")
+
+    def discover(self) -> Discovery:
+        """Two requests for everything that is served (Kubernetes 1.27 and newer)."""
+        found = []
+        for path in ("/api", "/apis"):
+            answer = self.send("GET", path, accept=AGGREGATED_DISCOVERY, subject="API server %s" % self.server)
+            for group in answer.get("items", []):
+                name = group["metadata"].get("name", "")
+                for version in group["versions"]:
+                    group_version = "%s/%s" % (name, version["version"]) if name else version["version"]
+                    for item in version.get("resources", []):
+                        kind = item.get("responseKind", {}).get("kind")
+                        if kind and "list" in item.get("verbs", []):
+                            namespaced = item["scope"] == "Namespaced"
+                            found.append(Resource(group_version, kind, item["resource"], namespaced))
+        return Discovery(found)
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Optional[KubeObject]:
+        """One object, or None if it is not there."""
+        subject = str(ObjectRef(resource.group, resource.kind, namespace, name))
+        try:
+            found: KubeObject = self.send("GET", resource.path(namespace, name), subject=subject)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+        return found
+
+    def list(
+        self, resource: Resource, *, namespace: str = "", selector: str = ""
+    ) -> Tuple[List[KubeObject], str]:
+        """All objects of a kind and the resourceVersion to watch from; a kind that is not served has none."""
+        query = {"limit": str(PAGE)}
+        if selector:
+            query["labelSelector"] = selector
+        items: List[KubeObject] = []
+        subject = "list of %s" % resource.plural
+        while True:
+            try:
+                page = self.send("GET", resource.path(namespace), query=query, subject=subject)
+            except ApiError as error:
+                if error.not_found:
+                    return [], ""
+                if error.status == 410 and "continue" in query:  # the pages' snapshot was compacted away
+                    del query["continue"]
+                    items = []
+                    continue
+                raise
+            for item in page.get("items") or []:
+                item.setdefault("apiVersion", resource.group_version)
+                item.setdefault("kind", resource.kind)
+                items.append(item)
+            token = page["metadata"].get("continue")
+            if not token:
+                return items, page["metadata"].get("resourceVersion", "")
+            query["continue"] = token
+
+    # ---------------------------------------------------------------- writing
+
+    def apply(
+        self, resource: Resource, obj: KubeObject, *, dry: bool = False, force: bool = False, manager: str = FIELD_MANAGER
+    ) -> KubeObject:
+        """Server-side apply of one object; the object as the server has it now.
+
+        :raises ApiError: with ``field_conflict`` where another manager owns a field and ``force`` is off.
+        """
+        metadata = obj["metadata"]
+        query = {"fieldManager": manager, "fieldValidation": "Strict", "force": "true" if force else "false"}
+        if dry:
+            query["dryRun"] = "All"
+        namespace = metadata.get("namespace", "")
+        answer: KubeObject = self.send(
+            "PATCH",
+            resource.path(namespace, metadata["name"]),
+            body=json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode(),
+            query=query,
+            content_type="application/apply-patch+yaml",
+            subject=str(ObjectRef(resource.group, resource.kind, namespace, metadata["name"])),
+        )
+        return answer
+
+    def patch(self, resource: Resource, namespace: str, name: str, patch: Any, *, content_type: str) -> KubeObject:
+        """A JSON patch or merge patch in our name."""
+        answer: KubeObject = self.send(
+            "PATCH",
+            resource.path(namespace, name),
+            body=json.dumps(patch).encode(),
+            query={"fieldManager": FIELD_MANAGER},
+            content_type=content_type,
+            subject=str(ObjectRef(resource.group, resource.kind, namespace, name)),
+        )
+        return answer
+
+    def create(self, resource: Resource, obj: KubeObject, *, dry: bool = False) -> KubeObject:
+        """POST one object."""
+        metadata = obj["metadata"]
+        query = {"fieldManager": FIELD_MANAGER}
+        if dry:
+            query["dryRun"] = "All"
+        namespace = metadata.get("namespace", "")
+        name = metadata.get("name") or metadata.get("generateName", "")
+        answer: KubeObject = self.send(
+            "POST",
+            resource.path(namespace),
+            body=json.dumps(obj).encode(),
+            query=query,
+            content_type="application/json",
+            subject=str(ObjectRef(resource.group, resource.kind, namespace, name)),
+        )
+        return answer
+
+    def replace(self, resource: Resource, obj: KubeObject) -> KubeObject:
+        """PUT one object; its resourceVersion makes it safe against others."""
+        metadata = obj["metadata"]
+        namespace = metadata.get("namespace", "")
+        answer: KubeObject = self.send(
+            "PUT",
+            resource.path(namespace, metadata["name"]),
+            body=json.dumps(obj).encode(),
+            query={"fieldManager": FIELD_MANAGER},
+            content_type="application/json",
+            subject=str(ObjectRef(resource.group, resource.kind, namespace, metadata["name"])),
+        )
+        return answer
+
+
+def _may_pass(error: ApiError, wait: Optional[float]) -> bool:
+    """Whether the same request may succeed a little later without anybody doing anything.
+
+    429 and 503 are the server's own "not now"; 504 and a lost connection leave open whether the
+    request was carried out, which does not matter as all requests may be repeated. A webhook that is
+    down is not among them: the caller waits for the webhook, not for luck.
+    """
+    if isinstance(error, Unreachable):
+        return "certificate" not in error.message.lower() and "Name or service not known" not in error.message
+    if error.webhook_down:
+        return False
+    if error.status in (429, 503, 504):
+        return True
+    return error.status == 500 and (wait is not None or "etcdserver" in error.message)
+
+
+def _plain(problem: BaseException) -> str:
+    """The innermost words of a urllib3 exception: "[Errno 111] Connection refused"."""
+    inner: Optional[BaseException] = problem
+    while inner is not None:
+        problem = inner
+        inner = getattr(inner, "reason", None) if isinstance(getattr(inner, "reason", None), BaseException) else None
+        inner = inner or problem.__cause__
+    return str(problem) or type(problem).__name__
