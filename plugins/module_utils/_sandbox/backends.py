@@ -173,5 +173,5 @@ def ensure_backend(backend: Backend, cache_dir: Path, progress: Progress) -> Pat
     path = binary_path(backend, cache_dir)
     if not path.exists():
         progress.say("sandbox", "building %s %s from its Go module" % (backend.name, backend.version))
-        build_go(MODULES / backend.module, backend.package, path, LDFLAGS, progress)
+        build_go(MODULES / backend.module, backend.package, path, LDFLAGS, progress, cache_dir)
     return path

@@ -32,7 +32,7 @@ from . import netns, podspec
 API_PORT = 6443  # where a program finds the API server, inside its pod
 MEMORY = 192 * 1024**2  # bytes; the soft limit of a program whose pod has none, or a higher one
 TOKEN_SECONDS = 30 * 24 * 3600  # no renewal: longer than a sandbox lives
-EAGER = 0.1  # seconds between two readiness probes until the first success
+EAGER, PATIENT = 0.1, 1.0  # seconds between two readiness probes until the first success: growing from, up to
 PROBE_TIMEOUT = 5.0  # seconds
 STOP_SECONDS = 5.0  # until a pod that was told to stop is killed
 CERTIFICATES = "/etc/ssl/certs"
@@ -158,7 +158,8 @@ class RealPod:
     """One pod whose container ``container`` is run for real by the static binary ``program``.
 
     It starts when every ConfigMap and Secret that it needs was offered, and follows their changes.
-    All methods may be called from any thread. ``on_state`` is called without a lock held.
+    All methods may be called from any thread. ``on_state`` is called from any thread, one call at a time; the last
+    call has the newest state. After :meth:`stop` it is not called any more.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class RealPod:
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._state = PodState(message="not started")
         self._changed = threading.Condition(threading.RLock())
+        self._telling = threading.RLock()  # one call of on_state at a time, each with the newest state
         self._ended = threading.Event()
 
     @property
@@ -313,25 +315,32 @@ class RealPod:
         pause = EAGER
         while not self._ended.is_set():
             reason = probe_once(self.relay_socket, probe) if probe else ""
+            ready = not reason
             with self._changed:
                 if not self._state.started or self._state.restarts != start:
                     return
-                ready = not reason
-            self._set(ready=ready, message=reason)
+                self._state, before = replace(self._state, ready=ready, message=reason), self._state
+                self._changed.notify_all()
+            self._tell(before)
             if probe is None:
                 return
-            pause = probe.period if ready else min(pause * 1.5, probe.period)
+            # A kubelet would wait a whole period, and longer for the first; here an install waits for it.
+            pause = probe.period if ready else min(pause * 1.2, probe.period, PATIENT)
             self._ended.wait(pause)
 
     def _set(self, **changes: Any) -> None:
         with self._changed:
-            before, self._state = self._state, replace(self._state, **changes)
+            self._state, before = replace(self._state, **changes), self._state
             self._changed.notify_all()
-            after = self._state
-        if (before.started, before.ready, before.restarts) != (after.started, after.ready, after.restarts) or (
-            not after.started and before.message != after.message
-        ):
-            self._on_state(after)
+        self._tell(before)
+
+    def _tell(self, before: PodState) -> None:
+        """Call ``on_state`` if what a pod's status shows has changed; why a probe fails is no news."""
+        with self._telling:
+            now = self.state
+            if self._ended.is_set() or now == before or replace(now, message="") == replace(before, message="") and now.started:
+                return
+            self._on_state(now)
 
     def wait_ready(self, timeout: float) -> PodState:
         """Wait until the pod is ready, or the time (seconds) is over; the state then."""
