@@ -38,6 +38,7 @@ class Backend:
     :param version: of the module that is built.
     :param module: the folder below ``tools/go/backends`` with its go.mod.
     :param package: the import path of the command.
+    :param program: what the command is called in the release's image.
     :param releases: the Kubeflow releases whose pods it stands for.
     :param note: where it is not exactly what the release's image is.
     """
@@ -46,6 +47,7 @@ class Backend:
     version: str
     module: str
     package: str
+    program: str
     releases: Tuple[str, ...]
     pods: Tuple[PodMatch, ...]
     note: str = ""
@@ -57,6 +59,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v2.1.0",
         "trainer",
         "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager",
+        "manager",
         ("26.03",),
         (PodMatch("kubeflow-system", "kubeflow-trainer-controller-manager", "manager"),),
     ),
@@ -65,6 +68,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v0.10.1",
         "jobset",
         "sigs.k8s.io/jobset",
+        "manager",
         ("26.03",),
         (PodMatch("kubeflow-system", "jobset-controller-manager", "manager"),),
     ),
@@ -73,6 +77,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v0.48.1",
         "knative-1.21",
         "knative.dev/serving/cmd/controller",
+        "controller",
         ("26.03",),
         (PodMatch("knative-serving", "controller", "controller"),),
     ),
@@ -81,6 +86,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v0.48.1",
         "knative-1.21",
         "knative.dev/serving/cmd/webhook",
+        "webhook",
         ("26.03",),
         (PodMatch("knative-serving", "webhook", "webhook"),),
     ),
@@ -89,6 +95,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v2.5.0",
         "spark-2.5",
         "github.com/kubeflow/spark-operator/v2/cmd/operator",
+        "spark-operator",
         ("26.03",),
         (
             PodMatch("kubeflow", "spark-operator-controller", "spark-operator-controller"),
@@ -100,6 +107,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v1.9.2",
         "training-operator",
         "github.com/kubeflow/training-operator/cmd/training-operator.v1",
+        "manager",
         ("v1.10.2",),
         (PodMatch("kubeflow", "training-operator", "training-operator"),),
     ),
@@ -108,6 +116,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v0.43.0",
         "knative-1.16",
         "knative.dev/serving/cmd/controller",
+        "controller",
         ("v1.10.2",),
         (PodMatch("knative-serving", "controller", "controller"),),
         note="1.16.0 for 1.16.2, which the module proxy does not serve",
@@ -117,6 +126,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v0.43.0",
         "knative-1.16",
         "knative.dev/serving/cmd/webhook",
+        "webhook",
         ("v1.10.2",),
         (PodMatch("knative-serving", "webhook", "webhook"),),
         note="1.16.0 for 1.16.2, which the module proxy does not serve",
@@ -126,6 +136,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "v2.2.1",
         "spark-2.2",
         "github.com/kubeflow/spark-operator/v2/cmd/operator",
+        "spark-operator",
         ("v1.10.2",),
         (
             PodMatch("kubeflow", "spark-operator-controller", "spark-operator-controller"),

@@ -55,6 +55,14 @@ class PodState:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A static binary and the name that it has in its image (client-go uses it as the field manager)."""
+
+    binary: Path
+    name: str
+
+
+@dataclass(frozen=True)
 class PodHost:
     """What all real pods of a sandbox share.
 
@@ -155,7 +163,7 @@ def _tls(raw: socket.socket) -> ssl.SSLSocket:
 
 
 class RealPod:
-    """One pod whose container ``container`` is run for real by the static binary ``program``.
+    """One pod whose container ``container`` is run for real by ``program``.
 
     It starts when every ConfigMap and Secret that it needs was offered, and follows their changes.
     All methods may be called from any thread. ``on_state`` is called from any thread, one call at a time; the last
@@ -163,13 +171,13 @@ class RealPod:
     """
 
     def __init__(
-        self, pod: KubeObject, container: str, program: Path, host: PodHost, on_state: Callable[[PodState], None]
+        self, pod: KubeObject, container: str, program: Program, host: PodHost, on_state: Callable[[PodState], None]
     ) -> None:
         metadata = pod["metadata"]
         self.pod, self.container, self.program, self.host = pod, container, program, host
         self.name = "%s/%s" % (podspec.namespace_of(pod), metadata["name"])
         self.log = host.work_dir / ("%s_%s.log" % (podspec.namespace_of(pod), metadata["name"]))
-        self.relay_socket = host.work_dir / ("pod-%s.sock" % metadata["uid"][:13])
+        self.relay_socket = host.work_dir / ("pod-%s-%d.sock" % (metadata["uid"][:8], os.getpid()))
         self.references = frozenset(podspec.references(pod, container))
         self._on_state = on_state
         self._known: Dict[ObjectRef, KubeObject] = {}
@@ -270,7 +278,8 @@ class RealPod:
         self._send(
             {
                 "root": str(root),
-                "program": str(self.program),
+                "program": str(self.program.binary),
+                "path": "/" + self.program.name,
                 "args": podspec.arguments(self.pod, self.container, env),
                 "env": env,
                 "hostname": self.pod["metadata"]["name"][:63],
@@ -312,14 +321,15 @@ class RealPod:
     def _probe(self, start: int) -> None:
         """Ask the readiness probe of one start of the program until it ends."""
         probe = podspec.readiness(self.pod, self.container)
-        pause = EAGER
+        pause, failures, ready = EAGER, 0, False
         while not self._ended.is_set():
             reason = probe_once(self.relay_socket, probe) if probe else ""
-            ready = not reason
+            failures = failures + 1 if reason else 0
+            ready = not reason or (ready and probe is not None and failures < probe.failures)
             with self._changed:
                 if not self._state.started or self._state.restarts != start:
                     return
-                self._state, before = replace(self._state, ready=ready, message=reason), self._state
+                self._state, before = replace(self._state, ready=ready, message="" if ready else reason), self._state
                 self._changed.notify_all()
             self._tell(before)
             if probe is None:

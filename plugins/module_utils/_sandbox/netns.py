@@ -34,7 +34,6 @@ from typing import Any, Dict, Optional
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 DEVICES = ("null", "zero", "full", "random", "urandom")
-PROGRAM = "/program"  # where the program is, inside the pod
 VOLUMES = "/.volumes"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts of a program that ends; doubled each time
 GRACE = 2.0  # seconds between asking a program to end and killing it
@@ -197,8 +196,8 @@ def decode(data: Dict[str, str]) -> Dict[str, bytes]:
 class Supervisor:
     """One pod inside its namespaces.
 
-    ``pod`` is the first line of standard input: ``root`` (an empty folder), ``program`` (a static binary), ``args``,
-    ``env`` (name -> value), ``hostname``, ``volumes`` (name -> files in base64, or null for an emptyDir), ``mounts``
+    ``pod`` is the first line of standard input: ``root`` (an empty folder), ``program`` (a static binary), ``path`` (where
+    it is inside; the API server shows its name as the field manager), ``args``, ``env`` (name -> value), ``hostname``, ``volumes`` (name -> files in base64, or null for an emptyDir), ``mounts``
     (list of [volume, path, sub_path, read_only]), ``certificates`` (the host's /etc/ssl/certs or ""), ``api_socket``,
     ``api_port``, ``relay_socket``.
     """
@@ -243,7 +242,7 @@ class Supervisor:
         for name, text in etc.items():
             with open(self.inside("etc/" + name), "w", encoding="utf-8") as stream:
                 stream.write(text)
-        _bind(self.pod["program"], self.inside(PROGRAM), True)
+        _bind(self.pod["program"], self.inside(self.pod["path"]), True)
         self._mount_volumes()
 
     def _mount_volumes(self) -> None:
@@ -293,7 +292,7 @@ class Supervisor:
         while not self._stopping.is_set():
             began = time.monotonic()
             self._child = subprocess.Popen(
-                [PROGRAM] + self.pod["args"],
+                [self.pod["path"]] + self.pod["args"],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
                 env=self.pod["env"],

@@ -45,12 +45,16 @@ class Mount:
 
 @dataclass(frozen=True)
 class Probe:
-    """A readiness probe: ``scheme`` is HTTP, HTTPS or TCP; ``period`` in seconds."""
+    """A readiness probe: ``scheme`` is HTTP, HTTPS or TCP; ``period`` in seconds.
+
+    ``failures`` in a row make a ready container unready.
+    """
 
     scheme: str
     port: int
     path: str
     period: float
+    failures: int = 3
 
 
 def namespace_of(pod: KubeObject) -> str:
@@ -263,12 +267,12 @@ def readiness(pod: KubeObject, container: str) -> Optional[Probe]:
     """The container's readiness probe; None if it has none that can be asked through a port."""
     spec = container_named(pod, container)
     probe = spec.get("readinessProbe") or {}
-    period = float(probe.get("periodSeconds") or 10)
+    period, failures = float(probe.get("periodSeconds") or 10), int(probe.get("failureThreshold") or 3)
     if "httpGet" in probe:
         ask = probe["httpGet"]
-        return Probe(ask.get("scheme") or "HTTP", _port(spec, ask["port"]), ask.get("path") or "/", period)
+        return Probe(ask.get("scheme") or "HTTP", _port(spec, ask["port"]), ask.get("path") or "/", period, failures)
     if "tcpSocket" in probe:
-        return Probe("TCP", _port(spec, probe["tcpSocket"]["port"]), "", period)
+        return Probe("TCP", _port(spec, probe["tcpSocket"]["port"]), "", period, failures)
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Callable, Dict, FrozenSet, Mapping, Optional, Tuple
 
 from .._engine.objects import KubeObject, ObjectRef, get_path
 from .backends import Backend, backend_of
-from .containers import PodHost, PodState, RealPod
+from .containers import PodHost, PodState, Program, RealPod
 
 OnState = Callable[[KubeObject, str, PodState], None]  # the pod as it was when it started, the container, its state
 
@@ -70,7 +70,7 @@ class RealPods:
                 return
             else:
                 backend, container = found
-                real = RealPod(pod, container, self._programs[backend], self._host, self._told(pod, container))
+                real = RealPod(pod, container, Program(self._programs[backend], backend.program), self._host, self._told(pod, container))
                 self._pods[key] = real
             known = {} if real is None or over else {ref: self._sources.get(ref) for ref in real.references}
         if real is None:
