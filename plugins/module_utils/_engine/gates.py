@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .api import Resource
+from .evidence import selects
 from .forms import WEBHOOK_KINDS, is_ca_bundle
 from .objects import KubeObject, ObjectRef, ref_of
 
@@ -63,22 +64,9 @@ def hooks_of(config: KubeObject, component: str, runtime_rules: bool) -> Tuple[H
     return tuple(hooks)
 
 
-def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a label selector (matchLabels and matchExpressions) selects these labels."""
-    for key, value in (selector.get("matchLabels") or {}).items():
-        if labels.get(key) != value:
-            return False
-    for term in selector.get("matchExpressions") or []:
-        key, values, operator = term["key"], term.get("values") or [], term["operator"]
-        fits = {
-            "In": key in labels and labels[key] in values,
-            "NotIn": labels.get(key) not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }[operator]
-        if not fits:
-            return False
-    return True
+def _fits(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """As :func:`evidence.selects`, but an empty selector of a webhook selects everything."""
+    return not selector or selects(selector, labels)
 
 
 def _rule_fits(rule: Mapping[str, Any], resource: Resource, operation: str) -> bool:
@@ -105,8 +93,8 @@ def admits(hook: Hook, resource: Resource, obj: KubeObject, namespace_labels: Ma
     if resource.kind == "Namespace":
         namespace_labels = labels
     elif not resource.namespaced:
-        return selects(hook.object_selector, labels)
-    return selects(hook.namespace_selector, namespace_labels) and selects(hook.object_selector, labels)
+        return _fits(hook.object_selector, labels)
+    return _fits(hook.namespace_selector, namespace_labels) and _fits(hook.object_selector, labels)
 
 
 def pod_of(obj: KubeObject) -> Optional[KubeObject]:

@@ -157,7 +157,9 @@ def _verdict(
     ref: ObjectRef, want: Wanted, entry: Optional[Entry], live: Optional[KubeObject], hasher: Hasher, policy: Policy
 ) -> Tuple[Verdict, str]:
     if live is None:
-        return Verdict.CREATE, "it is not there" if entry is None else "somebody removed it"
+        if entry is None:
+            return Verdict.CREATE, "it is not there"
+        return Verdict.CREATE, "somebody removed it" if entry.live else "the last run did not get to it"
     refusal = refuse_overwrite(live, want.obj)
     if refusal:
         return Verdict.REFUSED, refusal

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from .api import Api, Discovery, Resource, resource_of_crd
 from .errors import EngineError
+from .health_rules import binding_modes, ready_services
 from .objects import COMPONENT_LABEL, KubeObject, ObjectRef, ref_of
 from .record import Record
 
@@ -29,27 +30,22 @@ class Snapshot:
     :ivar discovery: what the server serves, and what the CustomResourceDefinitions of the render will add.
     :ivar served: what it serves now.
     :ivar versions: per kind the resourceVersion of its LIST, from which a watch goes on.
-    :ivar endpoints: Services ("namespace/name") that have a ready endpoint.
+    :ivar endpoint_slices: every EndpointSlice, and the resourceVersion of their LIST.
+    :ivar binding_modes: StorageClass -> volumeBindingMode.
     """
 
     objects: Mapping[ObjectRef, KubeObject]
     discovery: Discovery
     served: Discovery
     versions: Mapping[Resource, str]
-    endpoints: FrozenSet[str]
+    endpoint_slices: Sequence[KubeObject]
     endpoint_version: str
     binding_modes: Mapping[str, str]
 
-
-def ready_services(slices: List[KubeObject]) -> FrozenSet[str]:
-    """``namespace/name`` of every Service with a ready endpoint."""
-    ready = set()
-    for item in slices:
-        service = (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name")
-        usable = any((end.get("conditions") or {}).get("ready") is not False for end in item.get("endpoints") or [])
-        if service and usable:
-            ready.add("%s/%s" % (item["metadata"].get("namespace", ""), service))
-    return frozenset(ready)
+    @property
+    def endpoints(self) -> FrozenSet[str]:
+        """Services ("namespace/name") that have a ready endpoint."""
+        return ready_services(self.endpoint_slices)
 
 
 def resources_of(objects: List[KubeObject], discovery: Discovery) -> Discovery:
@@ -87,8 +83,8 @@ def take(api: Api, wanted: Mapping[ObjectRef, KubeObject], record: Record) -> Sn
             found, versions[resource] = future.result()
             objects.update(found)
         ends, end_version = slices.result()
-        modes = {item["metadata"]["name"]: item.get("volumeBindingMode", "Immediate") for item in classes.result()[0]}
-    return Snapshot(objects, discovery, served, versions, ready_services(ends), end_version, modes)
+        modes = binding_modes(classes.result()[0])
+    return Snapshot(objects, discovery, served, versions, ends, end_version, modes)
 
 
 def _read_kind(

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of our modules and actions, and the request that they make of them. Private to this collection."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Tuple, Union
+
+from ._engine.planning import Policy
+from ._engine.session import Request
+
+CONNECTION: Dict[str, Dict[str, Any]] = {
+    "kubeconfig": {"type": "path"},
+    "context": {"type": "str"},
+}
+COMMON: Dict[str, Dict[str, Any]] = {
+    "cluster": {"type": "str"},
+    "version": {"type": "str"},
+    "components": {"type": "raw", "default": "default"},
+    "scope": {"type": "list", "elements": "str", "default": []},
+    "add_dependencies": {"type": "bool", "default": False},
+    # What a role was told may hold secrets; their values are masked by the engine, key by key.
+    "declarations": {"type": "dict", "default": {}, "no_log": False},
+    "mirror": {"type": "str"},
+    "cache_dir": {"type": "path", "default": "~/.cache/mlplatform.kubeflow"},
+    "kustomize": {"type": "str", "default": "auto"},
+    "release_dirs": {"type": "list", "elements": "path", "default": []},
+    "progress": {"type": "str", "default": "auto", "choices": ["auto", "always", "never"]},
+}
+RESULTS: Dict[str, Dict[str, Any]] = {"results_dir": {"type": "path"}}
+POLICY: Dict[str, Dict[str, Any]] = {
+    "conflicts": {"type": "raw", "default": "fail"},
+    "adopt": {"type": "list", "elements": "str", "default": []},
+    "timeout": {"type": "int", "default": 900},
+    "lock_timeout": {"type": "int", "default": 600},
+}
+RENDER_ONLY: Dict[str, Dict[str, Any]] = {"dest": {"type": "path"}}
+
+PLAN = {**CONNECTION, **COMMON, **RESULTS, **POLICY}
+APPLY = PLAN
+HEALTH = {**CONNECTION, **COMMON, **RESULTS, **POLICY}
+KUSTOMIZE = {**COMMON, **RENDER_ONLY}
+
+
+def _components(value: Any) -> Union[str, Tuple[str, ...]]:
+    if isinstance(value, str):
+        return value if value in ("default", "all") else tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(str(item) for item in value)
+
+
+def _policy(arguments: Mapping[str, Any]) -> Policy:
+    conflicts = arguments.get("conflicts") or "fail"
+    by_object: Dict[str, str] = {}
+    if isinstance(conflicts, Mapping):
+        by_object = {str(key): str(value) for key, value in conflicts.items() if key != "default"}
+        conflicts = str(conflicts.get("default", "fail"))
+    return Policy(str(conflicts), by_object, tuple(arguments.get("adopt") or ()))
+
+
+def request(arguments: Mapping[str, Any], cluster: str) -> Request:
+    """A request of the engine from validated arguments.
+
+    :param cluster: the name to use where the arguments have none.
+    """
+    return Request(
+        cluster=arguments.get("cluster") or cluster,
+        kubeconfig=arguments.get("kubeconfig") or "",
+        context=arguments.get("context") or "",
+        version=arguments.get("version") or "",
+        components=_components(arguments.get("components") or "default"),
+        scope=tuple(arguments.get("scope") or ()),
+        add_dependencies=bool(arguments.get("add_dependencies")),
+        declarations=arguments.get("declarations") or {},
+        mirror=arguments.get("mirror") or "",
+        cache_dir=arguments.get("cache_dir") or "~/.cache/mlplatform.kubeflow",
+        kustomize=arguments.get("kustomize") or "auto",
+        policy=_policy(arguments),
+        timeout=float(arguments.get("timeout") or 900),
+        lock_timeout=float(arguments.get("lock_timeout") or 0),
+        release_dirs=tuple(arguments.get("release_dirs") or ()),
+    )

@@ -1,0 +1,596 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applying: every write of a plan, each as soon as what it needs is true, none before.
+
+One thread decides, a few write, one watch per kind tells what became of it. Nothing is retried in the
+hope that it may work: a write waits for its namespace, its CustomResourceDefinition, its component's
+needs and its webhooks, and then has to succeed.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
+
+from .api import Api, ApiError, Resource, resource_of_crd
+from .catalogue import Component, Release
+from .errors import EngineError
+from .gatekeeping import GateKeeper
+from .gates import is_configuration
+from .health_rules import HealthContext, ready_services
+from .kstatus import State, kstatus
+from .objects import COMPONENT_LABEL, KubeObject, ObjectRef
+from .planning import Item, Plan, Policy, Verdict, Wanted
+from .progress import Progress
+from .record import ComponentRecord, Entry, Record, save
+from .settling import Finding, Judge, is_judged, pods_reader
+from .snapshot import ENDPOINT_SLICES, Snapshot
+from .watching import Watcher
+from .writing import carry_out
+
+WRITERS = 6
+TICK_SECONDS = 0.5
+# A component that settles for longer than this is asked why, again after as long.
+LOOK_SECONDS = 4.0
+# The record is saved as components end, but not more often than this.
+SAVE_SECONDS = 2.0
+CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False)
+
+NAMESPACE, DEFINITION, PASSIVE, CUSTOM, WORKLOAD, RESTART, WEBHOOK = range(7)
+RANKS = {
+    "Namespace": NAMESPACE,
+    "CustomResourceDefinition.apiextensions.k8s.io": DEFINITION,
+    "Deployment.apps": WORKLOAD,
+    "StatefulSet.apps": WORKLOAD,
+    "DaemonSet.apps": WORKLOAD,
+    "Job.batch": WORKLOAD,
+    "CronJob.batch": WORKLOAD,
+    "MutatingWebhookConfiguration.admissionregistration.k8s.io": WEBHOOK,
+    "ValidatingWebhookConfiguration.admissionregistration.k8s.io": WEBHOOK,
+}
+
+
+@dataclass
+class _Work:
+    """One write and where it stands: ``pending``, ``running``, ``done`` or ``failed``."""
+
+    item: Item
+    rank: int
+    state: str = "pending"
+
+
+@dataclass
+class _Run:
+    """One component and where it stands: waiting, writing, settling, healthy, failed, blocked."""
+
+    component: Component
+    works: List[_Work] = field(default_factory=list)
+    judged: List[Tuple[ObjectRef, Wanted]] = field(default_factory=list)
+    state: str = "waiting"
+    started: float = 0.0
+    settling_since: float = 0.0
+    looked: float = 0.0
+    ended: float = 0.0
+    dirty: bool = True
+    reason: str = ""
+    findings: Tuple[Finding, ...] = ()
+    error: Optional[EngineError] = None
+
+    @property
+    def left(self) -> List[_Work]:
+        """The writes that are not done."""
+        return [work for work in self.works if work.state in ("pending", "running")]
+
+
+@dataclass(frozen=True)
+class ComponentOutcome:
+    """What became of one component: healthy, failed or blocked; seconds from its first write to its end."""
+
+    name: str
+    state: str
+    written: int
+    unwritten: int
+    seconds: float
+    findings: Tuple[Finding, ...]
+    error: Optional[EngineError]
+    blocked_by: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one run did, and the record as it stands now."""
+
+    components: Mapping[str, ComponentOutcome]
+    record: Record
+
+    @property
+    def errors(self) -> Tuple[EngineError, ...]:
+        """The first causes, in the order of the components."""
+        return tuple(outcome.error for outcome in self.components.values() if outcome.error is not None)
+
+
+class Applier:
+    """Carries out one plan.
+
+    :param components: the components of this run, in dependency order.
+    :param timeout: seconds that a component may take from its first write to health.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        plan: Plan,
+        record: Record,
+        snapshot: Snapshot,
+        release: Release,
+        components: Sequence[Component],
+        wanted: Mapping[ObjectRef, Wanted],
+        policy: Policy,
+        progress: Progress,
+        timeout: float,
+    ) -> None:
+        self._api, self._record, self._snapshot = api, record, snapshot
+        self._policy, self._progress, self._timeout = policy, progress, timeout
+        self._wanted = wanted
+        self._events: queue.SimpleQueue[Tuple[str, Any, Any]] = queue.SimpleQueue()
+        self._watcher = Watcher(api, lambda ref: self._events.put(("live", ref, None)))
+        self._pool = ThreadPoolExecutor(WRITERS + 2, thread_name_prefix="write")
+        self._running = 0
+        self._written: Dict[ObjectRef, KubeObject] = {}
+        self._served: Dict[Resource, str] = {}
+        self._endpoints = snapshot.endpoints
+        self._endpoints_dirty = False
+        self._saved_at = 0.0
+        self._unsaved = False
+        self._rules = release.health
+        self._judge = Judge(release.health, pods_reader(api))
+        self._runs = {item.name: _Run(item) for item in components}
+        self._fill(plan)
+        runtime_rules = frozenset(name for name, facts in release.webhooks.items() if facts.rules)
+        self._gates = GateKeeper(api, wanted, self._all_needs(), self._live, self._beside, runtime_rules)
+
+    def _fill(self, plan: Plan) -> None:
+        for item in plan.writes:
+            rank = RANKS.get(item.ref.kind_group)
+            if item.verdict is Verdict.RESTART:
+                rank = RESTART
+            elif rank is None:
+                custom = "." in item.ref.group and not item.ref.group.endswith(".k8s.io")
+                rank = CUSTOM if custom or item.ref.group.endswith(".x-k8s.io") else PASSIVE
+            self._runs[item.component].works.append(_Work(item, rank))
+        for ref, want in self._wanted.items():
+            if is_judged(want.resource, self._rules):
+                self._runs[want.component].judged.append((ref, want))
+        definitions = {
+            work.item.ref.name: work for run in self._runs.values() for work in run.works if work.rank == DEFINITION
+        }
+        self._coming: Dict[Resource, _Work] = {
+            resource: work for work in definitions.values() for resource in resource_of_crd(work.item.wanted.obj)
+        }
+        self._queue = [work for run in self._runs.values() for work in run.works]
+        self._queue.sort(key=lambda work: work.rank > DEFINITION)
+        self._new_namespaces = {
+            work.item.ref.name: work for work in self._queue if work.rank == NAMESPACE and work.item.live is None
+        }
+
+    def _all_needs(self) -> Dict[str, FrozenSet[str]]:
+        needs: Dict[str, FrozenSet[str]] = {}
+        for name, run in self._runs.items():
+            direct = [need for need in run.component.needs if need in self._runs]
+            needs[name] = frozenset(direct).union(*(needs.get(need, frozenset()) for need in direct))
+        return needs
+
+    # ---------------------------------------------------------------- the loop
+
+    def run(self) -> Applied:
+        """Do it. The record is written before the first write, as components end, and at the end whatever happens."""
+        self._announce()
+        self._start_watches()
+        self._gates.begin()
+        try:
+            while self._step():
+                self._wait_for_event()
+        finally:
+            self._watcher.stop()
+            self._pool.shutdown(wait=True)
+            self._drain()
+            if self._unsaved:
+                self._save()
+        return Applied({name: self._outcome(run) for name, run in self._runs.items()}, self._record)
+
+    def _step(self) -> bool:
+        """Advance everything that can be advanced; False when every component has come to an end."""
+        if self._endpoints_dirty:
+            self._endpoints_dirty = False
+            self._endpoints = ready_services(list(self._watcher.all(ENDPOINT_SLICES).values()))
+            for run in self._runs.values():
+                run.dirty = True
+        moved = True
+        while moved:
+            moved = any([self._advance(run) for run in self._runs.values()])
+        self._submit()
+        if self._unsaved and time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save()
+        return any(run.state in ("waiting", "writing", "settling") for run in self._runs.values()) or self._running > 0
+
+    def _wait_for_event(self) -> None:
+        try:
+            self._handle(self._events.get(timeout=TICK_SECONDS))
+        except queue.Empty:
+            self._show()
+            return
+        self._drain()
+        self._show()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._handle(self._events.get_nowait())
+            except queue.Empty:
+                return
+
+    def _handle(self, event: Tuple[str, Any, Any]) -> None:
+        what, subject, result = event
+        if what == "written":
+            self._running -= 1
+            self._finish(subject, result)
+        elif what == "served":
+            self._served[subject] = result
+        elif what == "live":
+            ref: ObjectRef = subject
+            if ref.kind == "EndpointSlice":
+                self._endpoints_dirty = True
+                return
+            if is_configuration(ref):
+                self._gates.changed()
+            want = self._wanted.get(ref)
+            if want is not None and want.component in self._runs:
+                self._runs[want.component].dirty = True
+
+    def _beside(self, function: Callable[[], None]) -> None:
+        """Run something beside the loop and wake it afterwards."""
+
+        def call() -> None:
+            function()
+            self._events.put(("beside", None, None))
+
+        self._pool.submit(call)
+
+    # ---------------------------------------------------------------- components
+
+    def _advance(self, run: _Run) -> bool:
+        """Move a component one state on if it is time; whether it moved."""
+        before = run.state
+        if run.state == "waiting":
+            self._maybe_start(run)
+        if run.state == "writing" and not run.left:
+            run.state, run.settling_since, run.dirty = "settling", time.monotonic(), True
+            self._note_written(run)
+        if run.state == "settling":
+            self._maybe_settled(run)
+        if run.state in ("writing", "settling") and time.monotonic() - run.started > self._timeout:
+            self._fail(run, self._timed_out(run))
+        return run.state != before
+
+    def _maybe_start(self, run: _Run) -> None:
+        for need in run.component.needs:
+            other = self._runs.get(need)
+            if other is None or other.state == "healthy":
+                continue
+            if other.state in ("failed", "blocked"):
+                run.state, run.reason = "blocked", need
+                run.ended = time.monotonic()
+            else:
+                run.reason = "waits for %s" % need
+            return
+        run.state, run.started, run.reason = "writing", time.monotonic(), ""
+
+    def _context(self) -> HealthContext:
+        return HealthContext(
+            now=datetime.now(timezone.utc),
+            binding_modes=self._snapshot.binding_modes,
+            ready_endpoints=self._endpoints,
+        )
+
+    def _maybe_settled(self, run: _Run) -> None:
+        now = time.monotonic()
+        look = now - max(run.settling_since, run.looked) > LOOK_SECONDS
+        if not run.dirty and not look:
+            return
+        run.dirty = False
+        if look:
+            run.looked = now
+        objects = [(ref, want, self._live(ref, want), self._generation(ref)) for ref, want in run.judged]
+        run.findings = self._judge.findings(objects, self._context(), look_at_pods=look)
+        final = [finding for finding in run.findings if finding.final]
+        if final:
+            self._fail(run, broken(run.component.name, final[0]))
+        elif not run.findings:
+            run.state, run.ended = "healthy", now
+            self._report(run)
+
+    def _report(self, run: _Run) -> None:
+        done = [work for work in run.works if work.state == "done"]
+        if done:
+            self._progress.say(
+                run.component.name,
+                "healthy: %d objects written, %.1f s" % (len(done), run.ended - run.started),
+            )
+
+    def _fail(self, run: _Run, error: EngineError) -> None:
+        run.state, run.error, run.ended = "failed", error, time.monotonic()
+        error.component = error.component or run.component.name
+        left = run.left
+        if left and not error.next_step:
+            error.next_step = "mend the cause and run this again; it goes on from here"
+        self._progress.say(run.component.name, "failed: %s" % str(error).split("\n", maxsplit=1)[0])
+
+    def _timed_out(self, run: _Run) -> EngineError:
+        waiting = [str(finding) for finding in run.findings]
+        waiting += [
+            "%s: %s" % (work.item.ref, self._closed(run, work) or "being written") for work in run.left[:5]
+        ]
+        return EngineError(
+            "not healthy after %d s" % self._timeout,
+            found="; ".join(waiting[:5]) or "nothing",
+            next_step="look at what was still missing; kubeflow_timeout sets the time that a component may take",
+            component=run.component.name,
+        )
+
+    # ---------------------------------------------------------------- writes
+
+    def _submit(self) -> None:
+        """Start every write that may be started, in order, as many as there are writers."""
+        rest: List[_Work] = []
+        for position, work in enumerate(self._queue):
+            if self._running >= WRITERS:
+                rest += self._queue[position:]
+                break
+            run = self._runs[work.item.component]
+            if run.state in ("failed", "blocked"):
+                continue
+            if self._closed(run, work):
+                rest.append(work)
+                continue
+            work.state = "running"
+            self._running += 1
+            self._pool.submit(self._write, work)
+        self._queue = rest
+
+    def _closed(self, run: _Run, work: _Work) -> str:
+        """Why this write must not be made yet; "" if it may."""
+        item = work.item
+        if work.rank in (NAMESPACE, DEFINITION):
+            return ""
+        if run.state == "waiting":
+            return run.reason or "its turn has not come"
+        namespace = self._new_namespaces.get(item.ref.namespace)
+        if namespace is not None and namespace.state != "done":
+            return "Namespace %s is not there yet" % item.ref.namespace
+        if item.wanted.resource in self._coming:
+            reason = self._unserved(item.wanted.resource)
+            if reason:
+                return reason
+        if work.rank >= WORKLOAD:
+            before = (PASSIVE,) if work.rank == WORKLOAD else (PASSIVE, WORKLOAD)
+            if work.rank != WEBHOOK and any(other.rank in before for other in run.left if other is not work):
+                return "what it reads is not written yet"
+        if work.rank == WEBHOOK and item.live is None:
+            reason = self._no_backend(item)
+            if reason:
+                return reason
+        return self._gates.closed(item.ref, item.wanted, item.live, self._endpoints)
+
+    def _no_backend(self, item: Item) -> str:
+        """On first install a webhook configuration is written after its back end is there, or it blocks everybody."""
+        for hook in item.wanted.obj.get("webhooks") or []:
+            service = (hook.get("clientConfig") or {}).get("service")
+            if service and "%s/%s" % (service["namespace"], service["name"]) not in self._endpoints:
+                return "Service %s/%s has no ready endpoint" % (service["namespace"], service["name"])
+        return ""
+
+    def _unserved(self, resource: Resource) -> str:
+        """Why a kind whose definition this run writes cannot be used yet: not Established, or not served yet."""
+        work = self._coming[resource]
+        known = self._served.get(resource, "")
+        if known == "yes":
+            return ""
+        name = work.item.ref.name
+        if work.state != "done":
+            return "CustomResourceDefinition %s is not written yet" % name
+        live = self._watcher.get(CRDS, work.item.ref)
+        verdict = kstatus(live, datetime.now(timezone.utc)) if live else None
+        if verdict is None or verdict.state is not State.CURRENT:
+            return "CustomResourceDefinition %s is not established%s" % (
+                name,
+                ": " + verdict.message if verdict and verdict.message else "",
+            )
+        if known != "asking":
+            self._served[resource] = "asking"
+            self._pool.submit(self._ask_served, resource)
+        return "%s is established, but not served yet" % name
+
+    def _ask_served(self, resource: Resource) -> None:
+        """Established and served are two moments: read the kind once before anything is written to it."""
+        try:
+            self._api.send("GET", resource.path(), query={"limit": "1"}, subject=resource.plural)
+            answer = "yes"
+        except EngineError:
+            time.sleep(0.1)
+            answer = ""
+        self._events.put(("served", resource, answer))
+        if answer:
+            self._watch(resource)
+
+    def _write(self, work: _Work) -> None:
+        """In a writer's thread."""
+        try:
+            result: Any = carry_out(self._api, work.item, self._policy)
+        except Exception as problem:  # handed to the loop, which fails the component or ends the run
+            result = problem
+        self._events.put(("written", work, result))
+
+    def _finish(self, work: _Work, result: Any) -> None:
+        """What a write answered, in the loop."""
+        run = self._runs[work.item.component]
+        run.dirty = True
+        if isinstance(result, dict):
+            work.state = "done"
+            self._written[work.item.ref] = result
+            self._watcher.put(work.item.wanted.resource, result)
+            if is_configuration(work.item.ref):
+                self._gates.changed()
+            return
+        if isinstance(result, ApiError) and (result.webhook_down or _early(result)):
+            if result.webhook_down:
+                self._gates.down(result)
+            work.state = "pending"
+            self._queue.insert(0, work)
+            return
+        work.state = "failed"
+        if not isinstance(result, EngineError):
+            raise result
+        if run.state not in ("failed", "blocked"):
+            self._fail(run, result)
+
+    # ---------------------------------------------------------------- what is there
+
+    def _live(self, ref: ObjectRef, want: Wanted) -> Optional[KubeObject]:
+        if self._watcher.watches(want.resource):
+            return self._watcher.get(want.resource, ref)
+        return self._written.get(ref) or self._snapshot.objects.get(ref)
+
+    def _generation(self, ref: ObjectRef) -> Optional[int]:
+        written = self._written.get(ref)
+        generation = written["metadata"].get("generation") if written else None
+        return generation if isinstance(generation, int) else None
+
+    def _start_watches(self) -> None:
+        resources = {want.resource for run in self._runs.values() for _ref, want in run.judged}
+        for resource in resources:
+            if self._snapshot.served.get(resource.group_version, resource.kind):
+                self._watch(resource)
+        self._watcher.start(ENDPOINT_SLICES, self._snapshot.endpoint_version, self._snapshot.endpoint_slices)
+
+    def _watch(self, resource: Resource) -> None:
+        if not is_judged(resource, self._rules):
+            return
+        version = self._snapshot.versions.get(resource, "")
+        objects = [
+            obj
+            for ref, obj in self._snapshot.objects.items()
+            if ref.kind == resource.kind and ref.group == resource.group
+        ]
+        self._watcher.start(resource, version, objects, COMPONENT_LABEL)
+
+    # ---------------------------------------------------------------- the record
+
+    def _announce(self) -> None:
+        """Write ahead: what is there, and what this run is about to write."""
+        hasher = self._record.hasher
+        for name, run in self._runs.items():
+            if not run.works:
+                continue
+            known = self._record.components.get(name)
+            entries = dict(known.entries) if known else {}
+            for work in run.works:
+                if work.rank == RESTART:
+                    continue
+                obj = work.item.wanted.obj
+                before = entries.get(work.item.ref)
+                uid = before.uid if before else ""
+                entries[work.item.ref] = Entry(obj["apiVersion"], uid, hasher.value(obj), "")
+            restarts = tuple(work.item.ref for work in run.works if work.rank == RESTART)
+            record = ComponentRecord(run.component.catalogue, run.component.version, False, entries, restarts)
+            self._record = self._record.with_component(name, record)
+        if self._queue:
+            self._save()
+
+    def _note_written(self, run: _Run) -> None:
+        """Put what was written into the record."""
+        name = run.component.name
+        known = self._record.components.get(name)
+        if known is None or not run.works:
+            return
+        hasher = self._record.hasher
+        entries = dict(known.entries)
+        restarts = set(known.restarts)
+        for work in run.works:
+            if work.state != "done":
+                continue
+            live = self._written[work.item.ref]
+            if work.rank == RESTART:
+                restarts.discard(work.item.ref)
+                continue
+            obj = work.item.wanted.obj
+            entries[work.item.ref] = Entry(
+                obj["apiVersion"], live["metadata"].get("uid", ""), hasher.value(obj), hasher.live(live)
+            )
+        complete = not run.left and run.state != "failed"
+        record = replace(known, entries=entries, complete=complete, restarts=tuple(sorted(restarts)))
+        self._record = self._record.with_component(name, record)
+        self._unsaved = True
+
+    def _save(self) -> None:
+        for run in self._runs.values():
+            if run.state in ("writing", "failed"):
+                self._note_written(run)
+        self._record = save(self._api, self._record)
+        self._saved_at, self._unsaved = time.monotonic(), False
+
+    # ---------------------------------------------------------------- telling
+
+    def _show(self) -> None:
+        """One line about the oldest thing that is waited for."""
+        active = [run for run in self._runs.values() if run.state in ("writing", "settling")]
+        if not active:
+            return
+        run = min(active, key=lambda item: item.started)
+        if run.state == "settling" and run.findings:
+            more = " and %d more" % (len(run.findings) - 1) if len(run.findings) > 1 else ""
+            self._progress.waiting(run.component.name, "waiting for %s%s" % (run.findings[0], more))
+            return
+        left = run.left
+        reasons = [reason for reason in (self._closed(run, work) for work in left if work.state == "pending") if reason]
+        done = len(run.works) - len(left)
+        text = "%d of %d objects written" % (done, len(run.works))
+        if reasons:
+            text += ", waiting: " + reasons[0]
+        self._progress.waiting(run.component.name, text)
+
+    def _outcome(self, run: _Run) -> ComponentOutcome:
+        done = sum(1 for work in run.works if work.state == "done")
+        return ComponentOutcome(
+            name=run.component.name,
+            state=run.state,
+            written=done,
+            unwritten=len(run.works) - done,
+            seconds=max(0.0, run.ended - run.started) if run.started else 0.0,
+            findings=run.findings,
+            error=run.error,
+            blocked_by=run.reason if run.state == "blocked" else "",
+        )
+
+
+def _early(error: ApiError) -> bool:
+    """The write came a moment too early: the namespace of that name is still going away, or the object just changed."""
+    if error.status == 403 and "being terminated" in error.message:
+        return True
+    return error.status == 409 and not error.field_conflict and "object has been modified" in error.message
+
+
+def broken(component: str, finding: Finding) -> EngineError:
+    """The error for an object that will not become healthy."""
+    evidence = finding.evidence[0] if finding.evidence else None
+    return EngineError(
+        str(evidence) if evidence else finding.message or finding.reason,
+        subject=str(finding.ref),
+        found=finding.message if evidence else "",
+        component=component,
+        next_step="mend the cause and run this again; it goes on from here",
+    )
