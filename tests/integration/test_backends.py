@@ -21,15 +21,15 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.object
 SECONDS = 60.0  # a new leader waits up to 15 s for the lease of one that was killed
 
 
-class Installed(Protocol):
+class Platform(Protocol):
     """A sandbox with release 26.03 in it."""
 
     kubeconfig: Path
 
 
 @pytest.fixture(name="api", scope="module")
-def _api(installed: Installed) -> Api:
-    return Api.connect(str(installed.kubeconfig))
+def _api(platform: Platform) -> Api:
+    return Api.connect(str(platform.kubeconfig))
 
 
 def kind(api: Api, api_version: str, name: str) -> Resource:

@@ -21,9 +21,9 @@ from typing import Callable, Dict, Iterator, List
 
 import pytest
 
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.golang import build_go
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.tools import build_go
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import containers
 
 SECRET = ObjectRef("", "Secret", "team", "certs")

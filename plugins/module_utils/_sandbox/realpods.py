@@ -76,7 +76,7 @@ class RealPods:
         if real is None:
             return
         if over:
-            real.stop()
+            threading.Thread(target=real.stop, daemon=True).start()  # takes its time; events do not wait for it
             return
         for ref, obj in known.items():
             if obj is not None:
