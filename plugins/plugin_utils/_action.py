@@ -21,7 +21,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._operations im
 IS_TERMINAL = sys.stdout.isatty()
 
 
-class EngineAction(ActionBase):  # type: ignore[misc]
+class EngineAction(ActionBase):
     """An action that is one operation of the engine.
 
     ``SPEC`` is its argument spec, ``OPERATION`` the function of ``_operations`` that does it.

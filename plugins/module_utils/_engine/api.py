@@ -229,7 +229,10 @@ class Api:
         headers = {"Accept": accept, "User-Agent": USER_AGENT}
         if content_type:
             headers["Content-Type"] = content_type
-        self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        # auth_settings() refreshes tokens of exec plugins; ApiClient's own helper changes its signature between versions.
+        for setting in self._client.configuration.auth_settings().values():
+            if setting.get("in") == "header" and setting.get("value"):
+                headers[setting["key"]] = setting["value"]
         return headers
 
     def _count(self, method: str, dry: bool) -> None:

@@ -515,7 +515,7 @@ class Applier:
         """Put what was written into the record."""
         name = run.component.name
         known = self._record.components.get(name)
-        if known is None or not run.works:
+        if known is None or not any(work.state == "done" for work in run.works):
             return
         hasher = self._record.hasher
         entries = dict(known.entries)
@@ -531,14 +531,14 @@ class Applier:
             entries[work.item.ref] = Entry(
                 obj["apiVersion"], live["metadata"].get("uid", ""), hasher.value(obj), hasher.live(live)
             )
-        complete = not run.left and run.state != "failed"
+        complete = all(work.state == "done" for work in run.works)
         record = replace(known, entries=entries, complete=complete, restarts=tuple(sorted(restarts)))
         self._record = self._record.with_component(name, record)
         self._unsaved = True
 
     def _save(self) -> None:
         for run in self._runs.values():
-            if run.state in ("writing", "failed"):
+            if run.state != "healthy":
                 self._note_written(run)
         self._record = save(self._api, self._record)
         self._saved_at, self._unsaved = time.monotonic(), False

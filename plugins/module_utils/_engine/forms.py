@@ -124,9 +124,8 @@ def _project_list(fields: Mapping[str, Any], live: List[Any]) -> List[Any]:
             for item in live:
                 if all(item.get(name) == value for name, value in wanted.items()):
                     picked.append([key, project(below, item) if below else None])
-        elif key.startswith("v:"):
-            if json.loads(key[2:]) in live:
-                picked.append(key)
+        elif key.startswith("v:") and json.loads(key[2:]) in live:
+            picked.append(key)
     return picked
 
 

@@ -60,8 +60,10 @@ class GateKeeper:
         self._hooks: List[Hook] = []
         self._calls: Dict[ObjectRef, Tuple[List[Hook], List[Hook]]] = {}
         self._probes: Dict[Key, _Probe] = {}
-        self._custom_groups = {
-            want.obj["spec"]["group"] for ref, want in wanted.items() if ref.kind == "CustomResourceDefinition"
+        self._definers = {
+            want.obj["spec"]["group"]: want.component
+            for ref, want in wanted.items()
+            if ref.kind == "CustomResourceDefinition"
         }
         self._written: Set[ObjectRef] = set()
 
@@ -114,8 +116,8 @@ class GateKeeper:
         return ""
 
     def _pending_hooks(self, want: Wanted) -> List[Hook]:
-        """Webhooks of the same component whose rules are still to come: they may be about its custom resources."""
-        if want.resource.group not in self._custom_groups:
+        """Webhooks of the same component whose rules are still to come: they are about the kinds that it defines."""
+        if self._definers.get(want.resource.group) != want.component:
             return []
         return [hook for hook in self._hooks if hook.pending_rules and hook.component == want.component]
 
@@ -129,7 +131,7 @@ class GateKeeper:
         if hook.config in self._there_before:
             return True
         if hook.component == want.component:
-            return not for_pod and want.resource.group in self._custom_groups
+            return not for_pod and want.resource.group in self._definers
         if hook.component in self._needs.get(want.component, frozenset()):
             return True
         return hook.config in self._written

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+import textwrap
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .applying import ComponentOutcome
 from .errors import EngineError
-from .planning import STOPS, WRITES, Item, Plan, Verdict
+from .planning import STOPS, WRITES, Item, Verdict
 from .session import Outcome, plan_line
 from .settling import Finding
 
 # A plan names so many objects of a component; plan.json has them all.
 NAMED = 8
+WIDTH = 80
 
 
 def plan_text(outcome: Outcome, named: int = NAMED) -> str:
@@ -23,33 +25,51 @@ def plan_text(outcome: Outcome, named: int = NAMED) -> str:
     if plan is None:
         return ""
     lines = [plan_line(plan)]
-    for item in plan.stops:
-        lines.append("  ! %-13s %s: %s" % (item.verdict, item.ref, item.reason))
-    for component in _components(plan.writes):
-        items = [item for item in plan.writes if item.component == component]
-        creates = [item for item in items if item.verdict is Verdict.CREATE]
-        others = [item for item in items if item.verdict is not Verdict.CREATE]
-        if len(creates) > named:
-            lines.append("  %-18s create %d objects%s" % (component, len(creates), _kinds(creates)))
-        else:
-            others = creates + others
-        for item in others[:named]:
-            lines.append("  %-18s %-8s %s: %s" % (component, item.verdict, item.ref, item.reason))
-            lines += ["  %-18s          %s: %s -> %s" % ("", *change) for change in item.changes[:3]]
-        if len(others) > named:
-            lines.append("  %-18s and %d more" % (component, len(others) - named))
+    lines += _group_lines(plan.stops, "!", named)
+    lines += _group_lines(plan.writes, " ", named)
     if plan.leftovers:
         lines.append("  %d recorded objects are wanted no more; site leaves them" % len(plan.leftovers))
     return "\n".join(lines)
 
 
-def _components(items: Sequence[Item]) -> List[str]:
-    return list(dict.fromkeys(item.component for item in items))
+def _group_lines(items: Sequence[Item], mark: str, named: int) -> List[str]:
+    """A head line for each component, verdict and reason, and below it the objects if they are not too many."""
+    groups: Dict[Tuple[str, str, str], List[Item]] = {}
+    for item in items:
+        groups.setdefault((item.component, item.verdict.value, item.reason), []).append(item)
+    lines: List[str] = []
+    for (component, verdict, reason), members in groups.items():
+        count = "1 object" if len(members) == 1 else "%d objects" % len(members)
+        lines += _wrapped("%s %-17s %s %s%s: %s" % (mark, component, verdict, count, _kinds(members), reason), 6)
+        if verdict == Verdict.CREATE.value and len(members) > named:
+            continue
+        for item in members[:named]:
+            lines += _wrapped("      %s" % item.ref, 10)
+            for path, before, after in item.changes[:5]:
+                lines += _wrapped("          %s: %s -> %s" % (path, before, after), 14)
+            if len(item.changes) > 5:
+                lines.append("          and %d more fields" % (len(item.changes) - 5))
+        if len(members) > named:
+            lines.append("      and %d more" % (len(members) - named))
+    return lines
+
+
+def _wrapped(text: str, indent: int) -> List[str]:
+    """The text in lines of 80 columns; what has no space to break at stays whole."""
+    head = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(
+        text.strip(),
+        WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _kinds(items: Sequence[Item]) -> str:
     crds = sum(1 for item in items if item.ref.kind == "CustomResourceDefinition")
-    return ", %d of them CustomResourceDefinitions" % crds if crds else ""
+    return " (%d of them CRDs)" % crds if crds and crds < len(items) else ""
 
 
 def diffs(outcome: Outcome) -> List[Dict[str, str]]:
@@ -176,9 +196,9 @@ def status_text(document: Mapping[str, Any]) -> str:
     for name, item in document["components"].items():
         lines.append("  %-18s %s" % (name, item["state"]))
         if item["first_cause"]:
-            lines.append("      %s" % item["first_cause"])
+            lines += _wrapped("      %s" % item["first_cause"], 8)
             if item["next_step"]:
-                lines.append("      Next: %s" % item["next_step"])
+                lines += _wrapped("      Next: %s" % item["next_step"], 8)
     head = "healthy" if document["healthy"] else "NOT healthy"
     return "\n".join([head, *lines])
 

@@ -49,10 +49,8 @@ class Redactor:
             self._add(secret)
 
     def _add(self, value: str) -> None:
-        for part in [value, *value.splitlines()]:
-            part = part.strip()
-            if len(part) >= SHORTEST:
-                self._values.add(part)
+        parts = (part.strip() for part in [value, *value.splitlines()])
+        self._values.update(part for part in parts if len(part) >= SHORTEST)
 
     def scrub(self, text: str) -> str:
         """The text without any known secret value."""

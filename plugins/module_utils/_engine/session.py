@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from .api import Api
 from .applying import Applied, Applier, ComponentOutcome
@@ -19,7 +19,7 @@ from .errors import EngineError
 from .forms import desired_form
 from .health_rules import HealthContext
 from .locking import Lock
-from .objects import KubeObject, ObjectRef
+from .objects import ObjectRef
 from .overlay import Declaration, declaration
 from .planning import Plan, Policy, Wanted, examine, make_plan
 from .progress import Progress
@@ -27,7 +27,7 @@ from .record import Record, ensure_namespace, load
 from .redaction import Redactor, learn_all
 from .rendering import Render, render
 from .settling import Finding, Judge, is_judged, pods_reader
-from .snapshot import Snapshot, resources_of, take
+from .snapshot import Snapshot, take
 from .sources import ensure_sources
 from .tools import ensure_tool
 

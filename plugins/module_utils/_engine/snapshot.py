@@ -91,7 +91,8 @@ def _read_kind(
     api: Api, resource: Resource, refs: List[ObjectRef], record: Record
 ) -> Tuple[Dict[ObjectRef, KubeObject], str]:
     """The wanted objects of one kind that are there."""
-    unknown = [ref for ref in refs if record.entry(ref) is None]
+    entries = {ref: record.entry(ref) for ref in refs}
+    unknown = [ref for ref, entry in entries.items() if entry is None or not entry.live]
     labelled = len(unknown) <= FEW
     items, version = api.list(resource, selector=COMPONENT_LABEL if labelled else "")
     there = {ref_of(item): item for item in items}
