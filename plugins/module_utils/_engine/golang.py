@@ -50,7 +50,8 @@ def published(target: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
     try:
         yield folder / target.name
-        (folder / target.name).chmod(0o755)
+        if not (folder / target.name).is_symlink():  # a link has no mode of its own, and dangles in this folder
+            (folder / target.name).chmod(0o755)
         os.replace(folder / target.name, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
