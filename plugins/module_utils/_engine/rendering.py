@@ -65,11 +65,13 @@ class Rendered:
     """One component as kustomize gave it, without our markers.
 
     :param touched: numbers of the objects that a user's patch matched.
+    :param encoded: the objects as canonical JSON, for the cache; empty where they come from it or may not get there.
     """
 
     objects: List[KubeObject]
     digest: str
     touched: FrozenSet[int]
+    encoded: bytes = b""
 
 
 def render(
@@ -183,8 +185,10 @@ def _run(job: Job, folder: Path, slots: Slots, slot: int) -> Rendered:
     if job.site is not None:
         _check_patches(job, folder, objects, matched)
         _check_images(job, objects)
-    content = job.key if job.private else hashlib.sha256(canonical(objects)).hexdigest()
-    return Rendered(objects, content, frozenset(touched))
+    if job.private:
+        return Rendered(objects, job.key, frozenset(touched))
+    encoded = canonical(objects)
+    return Rendered(objects, hashlib.sha256(encoded).hexdigest(), frozenset(touched), encoded)
 
 
 def _take_markers(objects: Sequence[KubeObject]) -> Tuple[Set[int], Dict[int, List[int]]]:
@@ -374,8 +378,8 @@ class Kept:
 
     def store(self, key: str, result: Rendered) -> None:
         """Keep a render."""
-        content = {"digest": result.digest, "objects": result.objects}
-        write_atomically(self._folder / (key + ".json"), json.dumps(content, separators=(",", ":"), default=str).encode())
+        head = '{"digest":"%s","objects":' % result.digest
+        write_atomically(self._folder / (key + ".json"), head.encode() + result.encoded + b"}")
 
     def trim(self, limit: int) -> None:
         """Remove what has not been used for longest until the rest is within the limit (bytes)."""
