@@ -101,7 +101,7 @@ def build_go(
     return out
 
 
-def _wait_for(process: "subprocess.Popen[bytes]", name: str, progress: Optional[Progress]) -> None:
+def _wait_for(process: subprocess.Popen[bytes], name: str, progress: Optional[Progress]) -> None:
     start = time.monotonic()
     while True:
         try:

@@ -27,7 +27,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from urllib.parse import urlsplit
 
 from .errors import EngineError
-from .golang import RUN_SECONDS, build_go, cache_lock, published, say
+from .golang import RUN_SECONDS, cache_lock, published, say
+from .golang import build_go as build_go
 from .progress import Progress
 
 GO_MODULES = Path(__file__).resolve().parents[3] / "tools" / "go"
@@ -253,14 +254,23 @@ def _open(url: str) -> Any:
     return box[0] if box else TimeoutError("no answer within %.0f s" % ANSWER_SECONDS)
 
 
+def _reachable(url: str) -> str:
+    """The host of an address.
+
+    :raises _NotThere: this process asked it before, in vain.
+    """
+    host = urlsplit(url).hostname or ""
+    if host in _unreachable:
+        raise _NotThere("%s could not be reached before" % host)
+    return host
+
+
 def _fetch(url: str) -> bytes:
     """The bytes at a public address.
 
     :raises _NotThere: with the reason. A host that could not be reached is not asked again by this process.
     """
-    host = urlsplit(url).hostname or ""
-    if host in _unreachable:
-        raise _NotThere("%s could not be reached before" % host)
+    host = _reachable(url)
     answer = _open(url)
     if isinstance(answer, urllib.error.HTTPError) and answer.code == 404:
         raise _NotThere("%s does not exist" % url)
@@ -300,6 +310,7 @@ def _checksum(tool: Tool, names: Mapping[str, str]) -> str:
 def _downloaded(tool: Tool, version: str, cache_dir: Path, progress: Optional[Progress]) -> Path:
     names = _names(tool, version)
     url = tool.download.url.format(**names)
+    _reachable(url)
     with cache_lock(cache_dir, tool.folder, progress):
         with contextlib.suppress(_NotThere):
             return _from_cache(tool, version, cache_dir, progress)

@@ -223,7 +223,7 @@ class Agent:
         if event == "DELETED":
             self._volumes.forget(claim)
 
-    _SPECIAL: Dict[str, Callable[["Agent", str, KubeObject], None]] = {
+    _SPECIAL: Dict[str, Callable[[Agent, str, KubeObject], None]] = {
         "Pod": _on_pod,
         "Secret": _on_secret,
         "ConfigMap": _on_config_map,

@@ -8,6 +8,7 @@ It decides as kube-proxy would: no ready endpoint, no connection.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -66,10 +67,8 @@ class Egress:
                 return
             self._stand_in(pod.name, connection)
         except (Refused, OSError, ValueError) as error:
-            try:
+            with contextlib.suppress(OSError):
                 connection.sendall(b"HTTP/1.1 503 %s\r\n\r\n" % str(error).replace("\n", " ").encode())
-            except OSError:
-                pass
             connection.close()
 
     def _stand_in(self, pod: str, connection: socket.socket) -> None:
@@ -87,10 +86,8 @@ class Egress:
         with self._lock:
             ended = self._open.pop(pod, set())
         for connection in ended:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     @staticmethod
     def _forward(connection: socket.socket, other: socket.socket) -> None:

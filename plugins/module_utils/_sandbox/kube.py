@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Tuple
 from urllib.parse import urlencode
 
 from .._engine.objects import KubeObject
@@ -190,10 +190,7 @@ class Watch:
                 time.sleep(0.5)  # the API server is away; this thread has nothing else to do
 
     def _list(self) -> str:
-        if self._metadata_only:
-            answer = self._list_metadata()
-        else:
-            answer = self._client.get(self.path)
+        answer = self._list_metadata() if self._metadata_only else self._client.get(self.path)
         found = {key_of(item): item for item in answer.get("items") or []}
         for key in [key for key in self.objects if key not in found]:
             self._tell("DELETED", self.objects[key])

@@ -125,10 +125,10 @@ def create(spec: SandboxSpec, progress: Progress) -> Sandbox:
 def delete(name: str, state_dir: Path, progress: Progress) -> bool:
     """Remove a sandbox with all its processes and files; whether there was anything to remove."""
     layout = _layout(name, state_dir)
-    if not layout.folder.exists() and not _lock_path(layout).exists():
-        return bool(processes.end(layout.folder))
+    if not exists(name, state_dir) and not _lock_path(layout).exists():
+        return False
     with _locked(layout, last=True):
-        there = layout.folder.exists()
+        there = exists(name, state_dir)
         _remove(layout)
     if there:
         progress.say("sandbox", "%s is removed" % name)
@@ -142,6 +142,12 @@ def find(name: str, state_dir: Path) -> Optional[Sandbox]:
     if state is None or state.state != "ready" or not _whole(layout, state):
         return None
     return _sandbox(layout, state, False, time.monotonic())
+
+
+def exists(name: str, state_dir: Path) -> bool:
+    """Whether :func:`delete` would find anything to remove."""
+    layout = _layout(name, state_dir)
+    return layout.folder.exists() or bool(processes.processes_of(layout.folder))
 
 
 def snapshot(sandbox: Sandbox, path: Path) -> Path:
@@ -192,12 +198,12 @@ def _locked(layout: Layout, last: bool = False) -> Iterator[None]:
     path = _lock_path(layout)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     while True:
-        handle = open(path, "w", encoding="ascii")
+        handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(handle.fileno()).st_ino:
+            if os.stat(path).st_ino == os.fstat(handle).st_ino:
                 break
-        handle.close()  # its file was removed while we waited: that lock protects nothing
+        os.close(handle)  # its file was removed while we waited: that lock protects nothing
     try:
         yield
     finally:
@@ -205,7 +211,7 @@ def _locked(layout: Layout, last: bool = False) -> Iterator[None]:
             path.unlink()
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
-        handle.close()
+        os.close(handle)
 
 
 def _read(layout: Layout) -> Optional[_State]:

@@ -115,7 +115,7 @@ class Authority:
         return context
 
 
-def _pem(key: "ec.EllipticCurvePrivateKey") -> bytes:
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )

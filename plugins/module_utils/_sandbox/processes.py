@@ -16,7 +16,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import List, Sequence, Set, Tuple
 
 from .._engine.errors import EngineError
 
@@ -88,7 +88,7 @@ def end_role(folder: Path, role: str) -> None:
 
 
 def _kill(found: Sequence[Process], deadline: float) -> None:
-    handles: Dict[int, int] = {}
+    waiting: Set[int] = set()
     poller = select.poll()
     try:
         for process in found:
@@ -96,22 +96,14 @@ def _kill(found: Sequence[Process], deadline: float) -> None:
                 handle = os.pidfd_open(process.pid)
             except ProcessLookupError:
                 continue
-            handles[handle] = process.pid
+            waiting.add(handle)
             poller.register(handle, select.POLLIN)
             os.kill(process.pid, signal.SIGKILL)
-        waiting = set(handles)
         while waiting and time.monotonic() < deadline:
             for handle, _event in poller.poll(1000):
                 waiting.discard(handle)
                 poller.unregister(handle)
-                _reap(handles[handle])
+                os.close(handle)
     finally:
-        for handle in handles:
+        for handle in waiting:
             os.close(handle)
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)  # the agent is our own child if we made the sandbox in this process
-    except ChildProcessError:
-        pass

@@ -47,7 +47,8 @@ hostIPs:
 - ip: {{ . | Quote }}
 {{ end }}
 {{ end }}
-{{ with PodIPsWith .spec.nodeName ( or .spec.hostNetwork false ) ( or .metadata.uid "" ) ( or .metadata.name "" ) ( or .metadata.namespace "" ) }}
+{{ $own := .metadata }}
+{{ with PodIPsWith .spec.nodeName ( or .spec.hostNetwork false ) $own.uid $own.name $own.namespace }}
 podIP: {{ index . 0 | Quote }}
 podIPs:
 {{ range . }}
