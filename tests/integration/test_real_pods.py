@@ -194,7 +194,7 @@ def test_a_crash_is_seen_and_the_program_starts_again(running: Running) -> None:
     """As a kubelet: not ready, one restart more, ready again."""
     with pytest.raises(http.client.RemoteDisconnected):
         running.get("/exit")
-    running.until(lambda state: not state.started and state.message == "exited with status 3")
+    running.until(lambda state: not state.started and state.message == "exited with status 3: hello from show-1")
     running.until(lambda state: state.ready and state.restarts == 1)
 
 
@@ -205,7 +205,7 @@ def test_a_program_that_cannot_start_says_why(tmp_path: Path) -> None:
     not_a_program.chmod(0o755)
     running = Running(tmp_path / "work", containers.Program(not_a_program, "show"))
     running.pod.offer(SECRET, a_secret(b"one"))
-    running.until(lambda state: "No such file or directory: '/show'" in state.message)
+    running.until(lambda state: state.message == "exited with status 1: cannot start /show: No such file or directory")
     running.pod.stop()
 
 

@@ -11,6 +11,7 @@ what the program may do is what the installed RBAC lets it do.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -83,7 +84,7 @@ class ApiSocket:
         self.path = path
         self._address = (host, port)
         self._listener = netns.listen_unix(str(path))
-        netns.serve(self._listener, self._forward)
+        self._thread = netns.serve(self._listener, self._forward)
 
     def _forward(self, connection: socket.socket) -> None:
         try:
@@ -95,11 +96,9 @@ class ApiSocket:
 
     def close(self) -> None:
         """Accept no more connections; those that are open go on."""
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that accepts
         self._listener.close()
+        self._thread.join()
         if self.path.exists():
             self.path.unlink()
 
@@ -170,9 +169,7 @@ class RealPod:
     call has the newest state. After :meth:`stop` it is not called any more.
     """
 
-    def __init__(
-        self, pod: KubeObject, container: str, program: Program, host: PodHost, on_state: Callable[[PodState], None]
-    ) -> None:
+    def __init__(self, pod: KubeObject, container: str, program: Program, host: PodHost, on_state: Callable[[PodState], None]) -> None:
         metadata = pod["metadata"]
         self.pod, self.container, self.program, self.host = pod, container, program, host
         self.name = "%s/%s" % (podspec.namespace_of(pod), metadata["name"])
@@ -294,13 +291,10 @@ class RealPod:
 
     def _send(self, message: KubeObject) -> None:
         stream = self._process.stdin if self._process else None
-        if stream is None:
-            return
-        try:
-            stream.write(json.dumps(message).encode() + b"\n")
-            stream.flush()
-        except OSError:
-            pass  # it has ended; _follow says so
+        if stream is not None:
+            with contextlib.suppress(OSError):  # it has ended; _follow says so
+                stream.write(json.dumps(message).encode() + b"\n")
+                stream.flush()
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         """Turn what process 1 tells into states, until it ends."""
@@ -311,7 +305,8 @@ class RealPod:
                 self._set(started=True, ready=False, restarts=event["restarts"], message="not ready yet")
                 threading.Thread(target=self._probe, args=(event["restarts"],), daemon=True).start()
             elif event["event"] == "exited":
-                self._set(started=False, ready=False, message="exited with status %d" % event["code"])
+                last = tail(self.log, 300).strip().rpartition("\n")[2]
+                self._set(started=False, ready=False, message="exited with status %d: %s" % (event["code"], last))
             else:
                 reason = event["reason"]
         process.wait()
@@ -381,11 +376,9 @@ def _encode(files: Dict[str, bytes]) -> Dict[str, str]:
 
 def tail(log: Path, size: int = 2000) -> str:
     """The last lines of a pod's log."""
-    try:
-        with open(log, "rb") as stream:
-            return _tail(stream, size)
-    except OSError:
-        return ""
+    with contextlib.suppress(OSError), open(log, "rb") as stream:
+        return _tail(stream, size)
+    return ""
 
 
 def _tail(stream: IO[bytes], size: int) -> str:

@@ -17,6 +17,7 @@ Volumes are written the way a kubelet does it: a new folder, then one rename of 
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -29,31 +30,28 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 DEVICES = ("null", "zero", "full", "random", "urandom")
 VOLUMES = "/.volumes"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts of a program that ends; doubled each time
+ENTER = "--enter"
 GRACE = 2.0  # seconds between asking a program to end and killing it
 LONG_ENOUGH = 60.0  # seconds after which a program that ends starts again with FIRST_PAUSE
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
     """Copy one direction of a connection until its end, and pass the end on."""
-    try:
+    with contextlib.suppress(OSError):
         while True:
             data = source.recv(65536)
             if not data:
                 break
             sink.sendall(data)
-    except OSError:
-        pass
-    try:
+    with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 def join(one: socket.socket, other: socket.socket) -> None:
@@ -196,10 +194,11 @@ def decode(data: Dict[str, str]) -> Dict[str, bytes]:
 class Supervisor:
     """One pod inside its namespaces.
 
-    ``pod`` is the first line of standard input: ``root`` (an empty folder), ``program`` (a static binary), ``path`` (where
-    it is inside; the API server shows its name as the field manager), ``args``, ``env`` (name -> value), ``hostname``, ``volumes`` (name -> files in base64, or null for an emptyDir), ``mounts``
-    (list of [volume, path, sub_path, read_only]), ``certificates`` (the host's /etc/ssl/certs or ""), ``api_socket``,
-    ``api_port``, ``relay_socket``.
+    ``pod`` is the first line of standard input:
+    ``root`` (an empty folder), ``program`` (a static binary), ``path`` (where it is inside; its name is what the API
+    server shows as the field manager), ``args``, ``env`` (name -> value), ``hostname``,
+    ``volumes`` (name -> files in base64, or null for an emptyDir), ``mounts`` (list of [volume, path, sub_path,
+    read_only]), ``certificates`` (the host's /etc/ssl/certs or ""), ``api_socket``, ``api_port``, ``relay_socket``.
     """
 
     def __init__(self, pod: Dict[str, Any]) -> None:
@@ -292,11 +291,10 @@ class Supervisor:
         while not self._stopping.is_set():
             began = time.monotonic()
             self._child = subprocess.Popen(
-                [self.pod["path"]] + self.pod["args"],
+                [sys.executable, "-I", "-S", __file__, ENTER, self.root, self.pod["path"], *self.pod["args"]],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
                 env=self.pod["env"],
-                preexec_fn=self._enter,
             )
             self.tell("started", restarts=restarts)
             code = self._child.wait()
@@ -310,14 +308,21 @@ class Supervisor:
         self._stopping.set()
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the end of process 1 kills it
                 self._child.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                pass  # the end of process 1 kills it
 
-    def _enter(self) -> None:
-        os.chroot(self.root)
-        os.chdir("/")
+
+def enter(root: str, program: str, arguments: Sequence[str]) -> None:
+    """Become the program, inside its root.
+
+    A process of its own does this, because nothing but exec may happen between fork and exec of a process with threads.
+    """
+    os.chroot(root)
+    os.chdir("/")
+    try:
+        os.execve(program, [program, *arguments], os.environ)
+    except OSError as error:
+        sys.exit("cannot start %s: %s" % (program, error.strerror))
 
 
 def run_forever(supervisor: Supervisor) -> None:
@@ -354,6 +359,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [ENTER]:
+        enter(sys.argv[2], sys.argv[3], sys.argv[4:])
     status = main()
     sys.stdout.flush()
     os._exit(status)  # process 1 of the namespace: everything in it ends with it

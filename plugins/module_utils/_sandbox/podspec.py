@@ -203,9 +203,7 @@ def volumes(pod: KubeObject, container: str, lookup: Lookup, token: TokenSource)
     """
     mounted = {mount.volume for mount in mounts(pod, container)}
     return {
-        volume["name"]: volume_files(pod, volume, lookup, token)
-        for volume in pod["spec"].get("volumes") or []
-        if volume["name"] in mounted
+        volume["name"]: volume_files(pod, volume, lookup, token) for volume in pod["spec"].get("volumes") or [] if volume["name"] in mounted
     }
 
 

@@ -161,7 +161,8 @@ def status_patch(pod: KubeObject, container: str, state: PodState, now: Optional
             _ready_condition("Ready", container, state),
         )
     ]
-    return {"status": {"phase": "Running" if state.started or state.restarts else "Pending", "conditions": conditions, "containerStatuses": statuses}}
+    phase = "Running" if state.started or state.restarts else "Pending"
+    return {"status": {"phase": phase, "conditions": conditions, "containerStatuses": statuses}}
 
 
 def _ready_condition(kind: str, container: str, state: PodState) -> Tuple[str, str, str, str]:
