@@ -119,7 +119,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "controller",
         ("v1.10.2",),
         (PodMatch("knative-serving", "controller", "controller"),),
-        note="1.16.0 for 1.16.2, which the module proxy does not serve",
+        note="1.16.0 for 1.16.2, which the public module proxy does not serve",
     ),
     Backend(
         "knative-webhook",
@@ -129,7 +129,7 @@ BACKENDS: Tuple[Backend, ...] = (
         "webhook",
         ("v1.10.2",),
         (PodMatch("knative-serving", "webhook", "webhook"),),
-        note="1.16.0 for 1.16.2, which the module proxy does not serve",
+        note="1.16.0 for 1.16.2, which the public module proxy does not serve",
     ),
     Backend(
         "spark-operator",
@@ -142,7 +142,7 @@ BACKENDS: Tuple[Backend, ...] = (
             PodMatch("kubeflow", "spark-operator-controller", "spark-operator-controller"),
             PodMatch("kubeflow", "spark-operator-webhook", "spark-operator-webhook"),
         ),
-        note="2.2.1 for 2.2.0, which the module proxy does not serve",
+        note="2.2.1 for 2.2.0, which the public module proxy does not serve",
     ),
 )
 

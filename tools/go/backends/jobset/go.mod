@@ -1,3 +1,5 @@
+// JobSet of Kubeflow 26.03: controller and webhook in one program.
+// Only versions are here: plugins/module_utils/_sandbox/backends.py names the packages that are built.
 module mlplatform.kubeflow/sandbox/jobset
 
 go 1.24.0

@@ -1,3 +1,5 @@
+// Knative Serving 1.16 of Kubeflow v1.10.2: controller and webhook. v0.43.0, because the public proxy has no v0.43.2.
+// Only versions are here: plugins/module_utils/_sandbox/backends.py names the packages that are built.
 module mlplatform.kubeflow/sandbox/knative-1.16
 
 go 1.24.0

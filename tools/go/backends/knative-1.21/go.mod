@@ -1,3 +1,5 @@
+// Knative Serving 1.21.1 of Kubeflow 26.03: controller and webhook.
+// Only versions are here: plugins/module_utils/_sandbox/backends.py names the packages that are built.
 module mlplatform.kubeflow/sandbox/knative-1.21
 
 go 1.24.0

@@ -1,3 +1,5 @@
+// Spark operator of Kubeflow v1.10.2: controller and webhook in one program. v2.2.1, because the public proxy has no v2.2.0.
+// Only versions are here: plugins/module_utils/_sandbox/backends.py names the packages that are built.
 module mlplatform.kubeflow/sandbox/spark-2.2
 
 go 1.24.1

@@ -1,3 +1,5 @@
+// Training Operator of Kubeflow v1.10.2: controller and webhook in one program.
+// Only versions are here: plugins/module_utils/_sandbox/backends.py names the packages that are built.
 module mlplatform.kubeflow/sandbox/training-operator
 
 go 1.24.0
