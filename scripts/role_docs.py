@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, mlplatform.kubeflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -67,8 +66,8 @@ def section(role: str, spec: Mapping[str, Any]) -> str:
 
 
 def example(role: str, spec: Mapping[str, Any]) -> List[str]:
-    """How a play uses the role; nothing for roles that only other roles call, which want something."""
-    if any(option.get("required") for option in spec.get("options", {}).values()):
+    """How a play uses the role of a component; the README of another role has its own example after the markers."""
+    if "%s_enabled" % role not in spec.get("options", {}):
         return []
     return [
         "```yaml",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: components
-author: mlplatform.kubeflow contributors
+author: mlplatform.kubeflow contributors (@mlplatform)
 short_description: The components that a cluster shall have
 description:
   - Expands C(default) or C(all), or takes a list, then heeds the variables C(<component>_enabled) of the host.

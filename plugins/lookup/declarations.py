@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: declarations
-author: mlplatform.kubeflow contributors
+author: mlplatform.kubeflow contributors (@mlplatform)
 short_description: Patches, images and replicas of components
 description:
   - Collects the variables C(<component>_patches), C(<component>_images) and C(<component>_replicas) of the host.

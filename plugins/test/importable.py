@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: importable
-author: mlplatform.kubeflow contributors
+author: mlplatform.kubeflow contributors (@mlplatform)
 short_description: Whether the controller's Python finds a library
 description:
   - Looks for the library without loading it.

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the parts of the test suite, two at a time, and say what failed.
+
+``check.py``, ``check.py lint`` or ``check.py unit sanity-2.16``: names of parts or of groups of them. The output of a
+part goes to ``.cache/logs/<part>.log`` and is shown only if the part fails. A table of seconds and one line
+``N passed, N failed`` come last.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ET
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Sequence, Tuple
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / ".cache" / "logs"
+SLOTS = 2
+SHOWN_LINES = 120
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command of the suite.
+
+    :param group: the name that runs it together with others.
+    :param pytest: whether the command is a pytest run, whose tests are counted one by one.
+    :param alone: whether it needs the whole machine, as the parts do that run a control plane.
+    """
+
+    name: str
+    group: str
+    command: Tuple[str, ...]
+    pytest: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a part went; seconds of wall time, tests that passed and failed."""
+
+    part: Part
+    seconds: float
+    passed: int
+    failed: int
+
+
+PYTEST = ("python", "-m", "pytest")
+# The long ones first, so that the short ones fill the second slot beside them.
+PARTS = (
+    Part("sanity-2.16", "sanity", ("scripts/sanity.sh", ".venv-2.16")),
+    Part("sanity-newest", "sanity", ("scripts/sanity.sh", ".venv")),
+    Part("ansible-lint", "lint", ("ansible-lint", "--offline", "--nocolor")),
+    Part("ruff", "lint", ("ruff", "check", ".")),
+    Part("mypy", "lint", ("mypy", "plugins", "scripts", "tests")),
+    Part("yamllint", "lint", ("yamllint", "--strict", ".")),
+    Part("changelog", "lint", ("antsibull-changelog", "lint")),
+    Part("docs", "lint", ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", ".")),
+    Part("role-docs", "lint", ("python", "scripts/role_docs.py", "--check")),
+    Part("unit", "unit", (*PYTEST, "tests/unit"), pytest=True),
+    Part("integration", "integration", (*PYTEST, "tests/integration"), pytest=True, alone=True),
+    Part("molecule", "molecule", ("molecule", "test", "--scenario-name", "default"), alone=True),
+)
+
+
+def counted(report: Path, status: int) -> Tuple[int, int]:
+    """Passed and failed tests of a JUnit file; a run that ended before its tests is one failure."""
+    if not report.exists():
+        return 0, 1
+    suites = [suite.attrib for suite in ET.parse(report).getroot().iter("testsuite")]
+    total = sum(int(suite["tests"]) for suite in suites)
+    failed = sum(int(suite["failures"]) + int(suite["errors"]) for suite in suites)
+    return total - failed, max(failed, 1 if status else 0)
+
+
+def run(part: Part, say: threading.Lock) -> Outcome:
+    """Run one part to its end, whatever comes."""
+    log = LOGS / (part.name + ".log")
+    report = LOGS / (part.name + ".xml")
+    report.unlink(missing_ok=True)
+    command = [*part.command, "--junit-xml=%s" % report] if part.pytest else list(part.command)
+    started = time.monotonic()
+    with log.open("wb") as out:
+        status = subprocess.run(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    seconds = time.monotonic() - started
+    passed, failed = counted(report, status) if part.pytest else (int(not status), int(bool(status)))
+    with say:
+        print("%-14s %s  %6.1f s" % (part.name, "FAILED" if failed else "ok    ", seconds), flush=True)
+        if failed:
+            lines = log.read_text(errors="replace").splitlines()
+            print("\n".join("    " + line for line in lines[-SHOWN_LINES:]))
+            print("    (all of it: %s)" % log.relative_to(ROOT), flush=True)
+    return Outcome(part, seconds, passed, failed)
+
+
+def chosen(names: Sequence[str]) -> List[Part]:
+    """The parts that are named, or all of them.
+
+    :raises SystemExit: a name that is neither a part nor a group.
+    """
+    known = {part.name for part in PARTS} | {part.group for part in PARTS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit("no such part: %s (known: %s)" % (", ".join(unknown), ", ".join(sorted(known))))
+    return [part for part in PARTS if not names or part.name in names or part.group in names]
+
+
+def run_all(parts: Sequence[Part]) -> List[Outcome]:
+    """Run what may share the machine side by side, then the rest one after the other."""
+    say = threading.Lock()
+    with ThreadPoolExecutor(SLOTS) as pool:
+        futures: List[Future[Outcome]] = [pool.submit(run, part, say) for part in parts if not part.alone]
+        outcomes = [future.result() for future in futures]
+    return outcomes + [run(part, say) for part in parts if part.alone]
+
+
+def main() -> int:
+    """The exit status: 0 if nothing failed."""
+    os.environ["PATH"] = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
+    LOGS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    outcomes = run_all(chosen(sys.argv[1:]))
+    print("\npart             seconds  passed  failed")
+    for one in outcomes:
+        print("%-16s %7.1f  %6d  %6d" % (one.part.name, one.seconds, one.passed, one.failed))
+    passed, failed = sum(one.passed for one in outcomes), sum(one.failed for one in outcomes)
+    print("\n%d passed, %d failed in %.0f s" % (passed, failed, time.monotonic() - started))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
