@@ -385,14 +385,22 @@ def test_webhook_configurations(kind: str, what: str, hooks: List[Dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "endpoints, established, state",
-    [(UP, "True", State.CURRENT), (frozenset(), "True", State.IN_PROGRESS), (UP, "False", State.IN_PROGRESS)],
+    "versions, endpoints, established, state",
+    [
+        (2, UP, "True", State.CURRENT),
+        (2, frozenset(), "True", State.IN_PROGRESS),
+        (1, frozenset(), "True", State.CURRENT),
+        (2, UP, "False", State.IN_PROGRESS),
+    ],
 )
-def test_a_definition_needs_its_conversion_webhook(endpoints: Any, established: str, state: State) -> None:
+def test_a_definition_needs_its_conversion_webhook(versions: int, endpoints: Any, established: str, state: State) -> None:
     """Established says nothing about reading its objects; a gate that only needs the kind asks kstatus."""
     found = obj(
         "CustomResourceDefinition.apiextensions.k8s.io",
-        spec={"conversion": {"strategy": "Webhook", "webhook": {"clientConfig": webhook(bundle(der()))["clientConfig"]}}},
+        spec={
+            "versions": [{"name": "v%d" % number} for number in range(versions)],
+            "conversion": {"strategy": "Webhook", "webhook": {"clientConfig": webhook(bundle(der()))["clientConfig"]}},
+        },
         status=conditions(("Established", established, "Installing")),
     )
     assert verdict_on(found, ready_endpoints=endpoints).state is state
