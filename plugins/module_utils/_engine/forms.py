@@ -29,7 +29,7 @@ def desired_form(obj: KubeObject, fields_not_ours: Iterable[str] = ()) -> KubeOb
 
     Left out: server fields and status; ``rules`` next to ``aggregationRule`` (the controller fills them,
     and applying ``[]`` would empty every aggregated role [facts/engines 0.4]); a caBundle that is no
-    certificate; the dotted paths of ``fields_not_ours`` (a list on the way: each of its items).
+    certificate; the dotted paths of ``fields_not_ours`` (``*`` stands for every item of a list).
     """
     wanted = copy.deepcopy(obj)
     metadata = wanted["metadata"]
@@ -76,15 +76,16 @@ def is_ca_bundle(value: Any) -> bool:
 
 
 def _remove(value: Any, path: List[str]) -> None:
-    """Remove the field at a path where it is there; a list on the way applies to each of its items."""
-    if isinstance(value, list):
-        for item in value:
-            _remove(item, path)
-    elif isinstance(value, dict) and path[0] in value:
-        if len(path) > 1:
-            _remove(value[path[0]], path[1:])
+    """Remove the field at a path where it is there; "*" goes into every item of a list."""
+    head, rest = path[0], path[1:]
+    if head == "*":
+        for item in value if isinstance(value, list) else ():
+            _remove(item, rest)
+    elif isinstance(value, dict) and head in value:
+        if rest:
+            _remove(value[head], rest)
         else:
-            del value[path[0]]
+            del value[head]
 
 
 def own_entry(live: KubeObject) -> Optional[Mapping[str, Any]]:
