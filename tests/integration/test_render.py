@@ -111,9 +111,7 @@ def _without_empty(obj: KubeObject) -> KubeObject:
     return obj
 
 
-def test_the_components_add_up_to_upstreams_example(
-    case: Case, whole: Render, example: Mapping[ObjectRef, KubeObject]
-) -> None:
+def test_the_components_add_up_to_upstreams_example(case: Case, whole: Render, example: Mapping[ObjectRef, KubeObject]) -> None:
     """Nothing of the platform may fall between two components, and nothing may be added.
 
     The API server drops a namespace from cluster-wide objects; so do we, and so upstream's side is read.

@@ -12,7 +12,6 @@ from typing import Any, Dict, List
 import jmespath
 import jsonschema
 import pytest
-import yaml
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import (
     Catalogue,
@@ -20,6 +19,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalo
     resolve,
     shipped_releases,
 )
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import load_yaml
 
 SCHEMA = json.loads((shipped_releases() / "schema.json").read_text())
 FILES = sorted(shipped_releases().glob("*.yml"))
@@ -46,7 +46,7 @@ def test_the_schema_is_a_schema() -> None:
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_files_follow_the_schema(path: Path) -> None:
     """The schema is what authors of release data have in their editor."""
-    problems = list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(yaml.safe_load(path.read_text())))
+    problems = list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(load_yaml(path.read_bytes())[0]))
     assert [problem.message for problem in problems] == []
 
 
@@ -54,7 +54,9 @@ WRONG: Dict[str, Dict[str, Any]] = {
     "a number for a release": {"release": 26.03},
     "an unknown key": {"image": "x"},
     "a path out of the tree": {"components": {"katib": {"title": "Katib", "paths": ["../katib"]}}},
-    "fields of an object that is created once": {"modes": [{"match": {"kind": "Secret"}, "mode": "create_once", "fields": ["data"], "why": "x"}]},
+    "fields of an object that is created once": {
+        "modes": [{"match": {"kind": "Secret"}, "mode": "create_once", "fields": ["data"], "why": "x"}]
+    },
     "fields that nobody names": {"modes": [{"match": {"kind": "Secret"}, "mode": "fields_not_ours", "why": "x"}]},
     "a short digest": {"sources": {"a": {"url": "h/x", "kind": "file", "digest": "sha256:0", "verified": True}}},
     "a health rule without the good state": {"health": {"Profile.kubeflow.org": {"failed": "`false`"}}},
@@ -64,7 +66,7 @@ WRONG: Dict[str, Dict[str, Any]] = {
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
 def test_the_schema_refuses(change: Dict[str, Any]) -> None:
     """The schema has teeth."""
-    content = {**yaml.safe_load(FILES[0].read_text()), **change}
+    content = {**load_yaml(FILES[0].read_bytes())[0], **change}
     assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(content)
 
 
@@ -111,11 +113,14 @@ def test_sources_and_remotes_fit_together(release: Release) -> None:
     assert used == set(release.sources)
 
 
+EMPTY: List[Dict[str, Any]] = [{}, {"status": {}}, {"status": {"conditions": None}}, {"status": {"conditions": []}}]
+
+
 def test_health_rules_are_jmespath_and_survive_an_empty_status(release: Release) -> None:
     """A controller that has not written yet means in progress, not an error and not healthy."""
     always = {"Certificate.networking.internal.knative.dev"}
     for kind, rule in release.health.items():
-        for status in ({}, {"status": {}}, {"status": {"conditions": None}}, {"status": {"conditions": []}}):
+        for status in EMPTY:
             obj = {"metadata": {"name": "x", "generation": 2}, **status}
             assert jmespath.search(rule.current, obj) is (kind in always), kind
             assert not (rule.failed and jmespath.search(rule.failed, obj)), kind

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Dict, IO, List, Mapping, Sequence, Tuple, Union
+from typing import IO, Dict, List, Mapping, Sequence, Tuple, Union
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -25,9 +25,7 @@ TIMEOUT = 30.0  # seconds without a byte
 MAX_FILE = 256 << 20  # bytes; the largest file that kustomize reads of any release is 3.3 MB
 MAX_TOTAL = 2 << 30
 MAX_ENTRIES = 200_000
-MIRROR_HELP = (
-    "set kubeflow_mirror (or the environment variable KUBEFLOW_MIRROR) to a folder or URL under which '%s' lies"
-)
+MIRROR_HELP = "set kubeflow_mirror (or the environment variable KUBEFLOW_MIRROR) to a folder or URL under which '%s' lies"
 
 
 def address(url: str, mirror: str) -> str:
@@ -68,9 +66,7 @@ def _copy(place: str, url: str, part: Path) -> None:
     try:
         shutil.copyfile(place, part)
     except FileNotFoundError as problem:
-        raise EngineError(
-            "the mirror does not have it", subject=place, expected=url, next_step=MIRROR_HELP % url
-        ) from problem
+        raise EngineError("the mirror does not have it", subject=place, expected=url, next_step=MIRROR_HELP % url) from problem
     except OSError as problem:
         raise EngineError("cannot be read: %s" % problem.strerror, subject=place, next_step=MIRROR_HELP % url) from problem
 
@@ -101,8 +97,7 @@ def _download(place: str, url: str, part: Path) -> None:
         raise EngineError(
             "cannot be fetched: %s" % reason,
             subject=place,
-            next_step="check the network and the proxy variables and run again (what has arrived is kept), or "
-            + MIRROR_HELP % url,
+            next_step="check the network and the proxy variables and run again (what has arrived is kept), or " + MIRROR_HELP % url,
         ) from problem
 
 
@@ -154,9 +149,7 @@ def unpack(archive: Path, place: str, target: Path, *, strip: int, keep: Sequenc
     _link(links, place, target)
 
 
-def _extract(
-    tar: tarfile.TarFile, place: str, target: Path, strip: int, keep: Sequence[str], links: Dict[str, str]
-) -> None:
+def _extract(tar: tarfile.TarFile, place: str, target: Path, strip: int, keep: Sequence[str], links: Dict[str, str]) -> None:
     total = entries = 0
     for member in tar:
         entries, total = entries + 1, total + member.size

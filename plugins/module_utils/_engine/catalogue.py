@@ -13,18 +13,13 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
-from .errors import EngineError, MissingLibrary
-from .objects import HAS_YAML, ObjectRef, load_yaml
-
-try:
-    import yaml
-except ImportError:
-    pass  # load_yaml says so
+from .errors import EngineError
+from .handwritten import NotYaml, parse
+from .objects import ObjectRef
 
 FIELDS_NOT_OURS = "fields_not_ours"
 CREATE_ONCE = "create_once"
@@ -196,9 +191,7 @@ class Catalogue:
         files: Dict[str, Path] = {}
         for folder in [shipped_releases(), *[Path(item) for item in dirs]]:
             if not folder.is_dir():
-                raise EngineError(
-                    "no such folder of release data", subject=str(folder), next_step="correct kubeflow_release_dirs"
-                )
+                raise EngineError("no such folder of release data", subject=str(folder), next_step="correct kubeflow_release_dirs")
             files.update({path.stem: path for path in sorted(folder.glob("*.yml"))})
         return cls(files)
 
@@ -303,12 +296,10 @@ def read_release(path: Path) -> Release:
     :raises EngineError: it is not YAML, a key is missing, unknown or of the wrong type, or components need each other
         in a circle.
     """
-    if not HAS_YAML:
-        raise MissingLibrary("PyYAML", sys.executable)
     try:
-        documents = load_yaml(path.read_bytes())
-    except yaml.YAMLError as problem:
-        raise EngineError("not YAML: %s" % problem, subject=str(path)) from problem
+        documents = parse(path.read_bytes())
+    except NotYaml as problem:
+        raise EngineError(str(problem), subject=str(path)) from problem
     top = _Reader(documents[0] if documents else None, path)
     top.only(
         "release", "title", "catalogue", "notes", "kubernetes", "kustomize", "tree", "sources", "remotes",
@@ -328,8 +319,7 @@ def read_release(path: Path) -> Release:
         remotes={key: Remote(entry.text("source"), entry.text("path")) for key, entry in top.each("remotes")},
         components=_sorted({key: _component(key, entry, catalogue, name) for key, entry in top.each("components")}),
         namespaces=tuple(
-            NamespaceFix(_match(entry.one("match")), entry.text("namespace"), entry.text("why"))
-            for _at, entry in top.each("namespaces")
+            NamespaceFix(_match(entry.one("match")), entry.text("namespace"), entry.text("why")) for _at, entry in top.each("namespaces")
         ),
         modes=tuple(_mode(entry) for _at, entry in top.each("modes")),
         webhooks={
@@ -403,9 +393,7 @@ def _sorted(components: Mapping[str, Component]) -> Dict[str, Component]:
     return done
 
 
-def resolve(
-    release: Release, wanted: Union[str, Sequence[str]], *, add_dependencies: bool = False
-) -> Tuple[Component, ...]:
+def resolve(release: Release, wanted: Union[str, Sequence[str]], *, add_dependencies: bool = False) -> Tuple[Component, ...]:
     """The components of a choice, in dependency order.
 
     :param wanted: ``default``, ``all``, or a list of component names (which may name the presets too).
@@ -433,7 +421,7 @@ def resolve(
 
 
 def _chosen(release: Release, wanted: Sequence[str]) -> set[str]:
-    chosen = set()
+    chosen: set[str] = set()
     for name in wanted:
         if name == "all":
             chosen.update(release.components)

@@ -11,24 +11,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set, Tuple
 
 from .catalogue import Remote
-from .errors import EngineError, MissingLibrary
-from .objects import HAS_YAML
-
-try:
-    import yaml
-
-    try:
-        from yaml import CBaseLoader as _BaseLoader
-    except ImportError:  # PyYAML without libyaml
-        from yaml import BaseLoader as _BaseLoader
-except ImportError:
-    pass  # HAS_YAML says so
+from .errors import EngineError
+from .handwritten import NotYaml, parse
 
 KUSTOMIZATION_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
@@ -170,12 +159,10 @@ class Walker:
 
 def _documents(path: Path, name: str) -> List[Dict[str, Any]]:
     """Every mapping of a file, all scalars as text (a mutator tag of upstream's is not worth an error)."""
-    if not HAS_YAML:
-        raise MissingLibrary("PyYAML", sys.executable)
     try:
-        documents = list(yaml.load_all(path.read_bytes(), Loader=_BaseLoader))
-    except yaml.YAMLError as problem:
-        raise EngineError("not YAML: %s" % problem, subject=name) from problem
+        documents = parse(path.read_bytes(), plain=True)
+    except NotYaml as problem:
+        raise EngineError(str(problem), subject=name) from problem
     return [document for document in documents if isinstance(document, dict)]
 
 

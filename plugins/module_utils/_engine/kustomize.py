@@ -82,9 +82,7 @@ def _ask_version(path: Path, wanted: str) -> str:
     try:
         answer = subprocess.run([str(path), "version"], capture_output=True, timeout=VERSION_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError) as problem:
-        raise EngineError(
-            "kustomize cannot be run: %s" % problem, subject=str(path), expected=wanted, next_step=_next(wanted)
-        ) from problem
+        raise EngineError("kustomize cannot be run: %s" % problem, subject=str(path), expected=wanted, next_step=_next(wanted)) from problem
     found = re.search(r"\bv?(\d+\.\d+\.\d+\S*)", answer.stdout.decode(errors="replace"))
     return found.group(1) if found else "unknown"
 

@@ -11,18 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from .errors import EngineError, MissingLibrary
-from .objects import HAS_YAML, group_of, load_yaml
-
-try:
-    import yaml
-except ImportError:
-    pass  # HAS_YAML says so
+from .errors import EngineError
+from .handwritten import NotYaml, parse
+from .objects import group_of
 
 MARKER = "mlplatform.kubeflow/patch-%d"  # an annotation, never left in a render
 _TARGET_KEYS = ("group", "version", "kind", "name", "namespace", "labelSelector", "annotationSelector")
@@ -87,7 +82,7 @@ def declaration(
     *,
     patches: Optional[Sequence[Any]] = None,
     images: Optional[Mapping[str, str]] = None,
-    replicas: Optional[Mapping[str, int]] = None,
+    replicas: Optional[Mapping[str, Union[int, str]]] = None,
     folder: Optional[Path] = None,
 ) -> Declaration:
     """Read and check the variables of a component role.
@@ -136,10 +131,12 @@ def _images(images: Any, variable: str) -> Dict[str, str]:
 
 def _replicas(replicas: Any, variable: str) -> Dict[str, int]:
     checked: Dict[str, int] = {}
-    for name, count in _expect(replicas, dict, variable, "a mapping of workload name to a number").items():
+    for name, value in _expect(replicas, dict, variable, "a mapping of workload name to a number").items():
+        # A template's result is a text before ansible-core 2.19.
+        count = int(value) if isinstance(value, str) and value.isdecimal() else value
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise _wrong("%s['%s']" % (variable, name), "not a number of replicas", "0, 1, 2, ...", repr(count))
-        checked[str(name)] = int(count)
+            raise _wrong("%s['%s']" % (variable, name), "not a number of replicas", "0, 1, 2, ...", repr(value))
+        checked[str(name)] = count
     return checked
 
 
@@ -157,14 +154,14 @@ def _patches_of(item: Any, origin: str, folder: Path) -> List[Patch]:
             path = folder / str(item["file"])
             origin = "%s (%s)" % (path, origin)
             content = _text_of(path, origin)
-    documents = _documents(content, origin) if isinstance(content, str) else [content]
+    try:
+        documents = parse(content) if isinstance(content, str) else [content]
+    except NotYaml as problem:
+        raise _wrong(origin, "the patch is %s" % problem) from None
     if not documents:
         raise _wrong(origin, "the patch is empty")
     several = len(documents) > 1
-    return [
-        _patch(document, target, "%s document %d" % (origin, at) if several else origin)
-        for at, document in enumerate(documents, 1)
-    ]
+    return [_patch(document, target, "%s document %d" % (origin, at) if several else origin) for at, document in enumerate(documents, 1)]
 
 
 def _text_of(path: Path, origin: str) -> str:
@@ -172,18 +169,6 @@ def _text_of(path: Path, origin: str) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as problem:
         raise _wrong(origin, "the patch file cannot be read: %s" % problem) from problem
-
-
-def _documents(text: str, origin: str) -> List[Any]:
-    if not HAS_YAML:
-        raise MissingLibrary("PyYAML", sys.executable)
-    try:
-        return load_yaml(text)
-    except yaml.YAMLError as problem:
-        mark = getattr(problem, "problem_mark", None)
-        line = " in line %d" % (mark.line + 1) if mark else ""
-        reason = getattr(problem, "problem", None) or "it cannot be read"  # not str(): that quotes the text, maybe a secret
-        raise _wrong(origin, "the patch is not YAML%s: %s" % (line, reason)) from None
 
 
 def _target(target: Any, origin: str) -> Dict[str, str]:

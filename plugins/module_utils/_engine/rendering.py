@@ -116,9 +116,7 @@ def render(
 class Job:
     """What one component is rendered from."""
 
-    def __init__(
-        self, component: Component, site: Optional[Declaration], tree: SourceTree, kustomize: Kustomize
-    ) -> None:
+    def __init__(self, component: Component, site: Optional[Declaration], tree: SourceTree, kustomize: Kustomize) -> None:
         self.component = component
         self.site = site
         self.kustomize = kustomize
@@ -153,8 +151,7 @@ def _run_all(jobs: Sequence[Job], cache_dir: Path, kept: Kept, progress: Progres
     with workspace(cache_dir / "work") as folder, concurrent.futures.ThreadPoolExecutor(slots.count) as pool:
         order = sorted(jobs, key=lambda job: (-job.size, job.component.name))
         futures = {
-            pool.submit(_run, job, folder / job.component.name, slots, at % slots.count): job.component.name
-            for at, job in enumerate(order)
+            pool.submit(_run, job, folder / job.component.name, slots, at % slots.count): job.component.name for at, job in enumerate(order)
         }
         for future in concurrent.futures.as_completed(futures):
             name = futures[future]
@@ -265,9 +262,7 @@ def _check_images(job: Job, objects: Sequence[KubeObject]) -> None:
     there = {Image.parse(image) for image in _images_in(list(objects))}
     for name, reference in job.site.images.items():
         new = Image.parse(reference)
-        if not any(
-            new.name == image.name and new.tag in ("", image.tag) and new.digest in ("", image.digest) for image in there
-        ):
+        if not any(new.name == image.name and new.tag in ("", image.tag) and new.digest in ("", image.digest) for image in there):
             raise EngineError(
                 "no container has this image",
                 subject="%s_images['%s']" % (job.component.name, name),

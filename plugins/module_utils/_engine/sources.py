@@ -19,7 +19,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, Tuple
 
 from .archives import fetch, unpack
 from .catalogue import Release, Source
@@ -109,8 +109,7 @@ def _publish(release: Release, sources: Path, home: Path, mirror: str, progress:
     staging = Path(tempfile.mkdtemp(prefix=".new-%s-" % release.name, dir=sources))
     try:
         roots = {
-            source.name: _bring(source, sources, staging / "raw" / source.name, mirror, progress)
-            for source in release.sources.values()
+            source.name: _bring(source, sources, staging / "raw" / source.name, mirror, progress) for source in release.sources.values()
         }
         trees = Trees(roots, release.remotes)
         walkers = {component.name: _walk(trees, release.tree, component) for component in release.components.values()}
@@ -173,8 +172,7 @@ def files_digest(files: Mapping[str, str]) -> str:
 def _check(release: Release, hashes: Mapping[Tuple[str, str], str], sources: Path, progress: Progress) -> None:
     """Compare each source with the digest of the release data; every wrong one is named in one error."""
     found = {
-        name: files_digest({path: content for (source, path), content in hashes.items() if source == name})
-        for name in release.sources
+        name: files_digest({path: content for (source, path), content in hashes.items() if source == name}) for name in release.sources
     }
     wrong = [source for source in release.sources.values() if found[source.name] != source.digest]
     for source in wrong:
@@ -193,9 +191,7 @@ def _check(release: Release, hashes: Mapping[Tuple[str, str], str], sources: Pat
             progress.say("", "warning: the digest of %s was never checked against its public address" % source.url)
 
 
-def _closure(
-    files: Iterable[Tuple[str, str]], hashes: Mapping[Tuple[str, str], str], roots: Mapping[str, Path]
-) -> Closure:
+def _closure(files: Iterable[Tuple[str, str]], hashes: Mapping[Tuple[str, str], str], roots: Mapping[str, Path]) -> Closure:
     named = {"%s/%s" % file: hashes[file] for file in files}
     return Closure(files_digest(named), sum((roots[source] / path).stat().st_size for source, path in files))
 
@@ -211,9 +207,11 @@ def _merge(release: Release, roots: Mapping[str, Path], uses: Iterable[Use], tre
         file = tree / _home(release, use.source) / use.file
         remote = release.remotes[use.remote]
         relative = os.path.relpath(_folder(tree / _home(release, remote.source) / remote.path), file.parent)
-        text = file.read_text()
         # The remote as a whole word: one may be the beginning of another.
-        file.write_text(re.sub(r"%s(?=[\s\"'#]|$)" % re.escape(use.remote), relative, text))
+        text, count = re.subn(r"%s(?=[\s\"',\]}#]|$)" % re.escape(use.remote), relative, file.read_text())
+        if not count:
+            raise EngineError("a remote base is written in a way that cannot be replaced", subject=use.file, found=use.remote)
+        file.write_text(text)
 
 
 def _home(release: Release, source: str) -> str:
