@@ -106,7 +106,10 @@ def run_apply(
     status_document = status.finish(state, {**release, **present.status_json(outcome)})
     document = site.finish(state, {**release, **present.site_json(outcome)})
     writes = bool(outcome.plan and outcome.plan.writes)
-    message = _text(outcome) or (present.status_text(status_document) if failed else present.plan_text(outcome))
+    if failed:
+        message = _text(outcome) or present.status_text(status_document)
+    else:
+        message = present.plan_text(outcome) if check else present.applied_text(outcome)
     return {
         "changed": writes if check else outcome.changed,
         "failed": failed,

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any, Callable, Dict, Mapping, Optional
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -53,8 +54,14 @@ class EngineAction(ActionBase):
         )
         if not self._task.diff:
             answer.pop("diff", None)
+        self._tell(arguments, answer)
         result.update(answer)
         return result
+
+    def _tell(self, arguments: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Show the outcome as text: Ansible itself shows it at ``-v`` only, and a failure as one line of JSON."""
+        if arguments.get("progress") != "never":
+            Display().display(answer["msg"], color=C.COLOR_ERROR if answer.get("failed") else None)
 
     def _refuse(self) -> None:
         """This runs on the controller, as the user who runs ansible-playbook."""

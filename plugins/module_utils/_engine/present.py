@@ -203,6 +203,23 @@ def status_text(document: Mapping[str, Any]) -> str:
     return "\n".join([head, *lines])
 
 
+def applied_text(outcome: Outcome) -> str:
+    """A run that went well, in a line or two."""
+    written = sum(item.written for item in outcome.components.values())
+    count = len(outcome.chosen.scope) if outcome.chosen else 0
+    parts = [
+        "%d components healthy" % count,
+        "%d objects written" % written if written else "nothing to do",
+        "%d requests" % outcome.traffic.get("requests", 0),
+        "%.1f s" % sum(outcome.clock.seconds.values()),
+    ]
+    lines = ["Kubeflow %s: %s" % (outcome.chosen.release.name if outcome.chosen else "", ", ".join(parts))]
+    leftovers = len(outcome.plan.leftovers) if outcome.plan else 0
+    if leftovers:
+        lines.append("%d recorded objects are wanted no more; site leaves them" % leftovers)
+    return "\n".join(lines)
+
+
 def site_json(outcome: Outcome) -> Dict[str, Any]:
     """``site.json``'s body: what was done, how long it took, what it cost."""
     stops = [str(item.ref) for item in outcome.plan.items if item.verdict in STOPS] if outcome.plan else []
