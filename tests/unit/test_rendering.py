@@ -28,6 +28,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.kustom
     Slots,
     identify,
     meaning,
+    sweep,
     workspace,
 )
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import COMPONENT_LABEL, KubeObject
@@ -319,8 +320,18 @@ def test_folders_of_killed_runs_are_swept(tmp_path: Path) -> None:
         stale = used.parent / (used.name[: len(PREFIX) + len(str(os.getuid())) + 1] + "stale")
         stale.mkdir()
         (stale / "secret").touch()
-        with workspace(tmp_path) as other:
-            assert used.exists() and other != used and not stale.exists()
+        sweep(tmp_path)
+        assert used.exists() and not stale.exists()
+
+
+def test_a_render_sweeps_before_anything_else(stage: Stage) -> None:
+    """Also one that finds everything in the cache."""
+    stage.render()
+    with workspace(stage.folder) as used:
+        stale = used.parent / (used.name[: len(PREFIX) + len(str(os.getuid())) + 1] + "killed")
+    stale.mkdir()
+    assert stage.render().cached == 1
+    assert not stale.exists()
 
 
 # --- slots ---
@@ -355,6 +366,16 @@ def test_a_free_slot_is_taken_though_the_preferred_one_is_busy(tmp_path: Path) -
         fcntl.flock(busy, fcntl.LOCK_EX)
         with slots.one(0):
             pass
+
+
+def test_two_runs_at_once_render_once(stage: Stage) -> None:
+    """Two clusters of one playbook want the same; the second takes what the first made."""
+    threads = [threading.Thread(target=stage.render) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stage.builds) == 1
 
 
 # --- errors of a component ---

@@ -108,9 +108,20 @@ class Slots:
     """
 
     def __init__(self, cache_dir: Path, count: int = 0) -> None:
-        self.count = count or len(os.sched_getaffinity(0))
+        affinity = getattr(os, "sched_getaffinity", None)  # not on every system that Ansible runs on
+        self.count = count or (len(affinity(0)) if affinity else os.cpu_count() or 1)
         self._folder = Path(cache_dir) / "slots"
         self._folder.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def alone_with(self, key: str) -> Iterator[None]:
+        """Be the only one that makes what a key stands for; others wait and then find it in the cache.
+
+        Never asked for while a slot is held. Keys share 256 locks, so that no file is left behind for each.
+        """
+        with open(self._folder / ("key-" + key[:2]), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     @contextlib.contextmanager
     def one(self, preferred: int) -> Iterator[None]:
@@ -181,21 +192,25 @@ def meaning(text: str) -> str:
 PREFIX = "mlplatform-kubeflow-"
 
 
-@contextlib.contextmanager
-def workspace(fallback: Path) -> Iterator[Path]:
-    """A private folder (0700, in memory where there is /dev/shm) that is gone afterwards.
-
-    What runs that were killed have left is removed first: a folder is in use for as long as its lock is held.
-
-    :param fallback: where to make it without /dev/shm.
-    """
+def _private_base(fallback: Path) -> Tuple[Path, str]:
+    """Where private folders are made, and how their names begin."""
     base = Path("/dev/shm")
     if not os.access(base, os.W_OK | os.X_OK):
         base = fallback
         base.mkdir(parents=True, exist_ok=True)
-    prefix = "%s%d-" % (PREFIX, os.getuid())
-    with _folder_lock(base / (prefix + "lock")):
-        _sweep(base, prefix)
+    return base, "%s%d-" % (PREFIX, os.getuid())
+
+
+@contextlib.contextmanager
+def workspace(fallback: Path) -> Iterator[Path]:
+    """A private folder (0700, in memory where there is /dev/shm) that is gone afterwards.
+
+    It counts as in use for as long as its lock is held, so also a killed run gives it up.
+
+    :param fallback: where to make it without /dev/shm.
+    """
+    base, prefix = _private_base(fallback)
+    with _made_or_swept(base, prefix):
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         handle = os.open(folder, os.O_RDONLY)
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -207,8 +222,9 @@ def workspace(fallback: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _folder_lock(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+def _made_or_swept(base: Path, prefix: str) -> Iterator[None]:
+    """Between a folder and its lock there is a moment in which nobody may sweep."""
+    handle = os.open(base / (prefix + "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -216,19 +232,23 @@ def _folder_lock(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _sweep(base: Path, prefix: str) -> None:
-    """Remove the folders of this user that no process holds."""
-    for folder in base.glob(prefix + "*"):
-        if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
-            continue
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(handle)
+def sweep(fallback: Path) -> None:
+    """Remove the private folders that killed runs of this user have left."""
+    base, prefix = _private_base(fallback)
+    if not any(path.is_dir() for path in base.glob(prefix + "*")):
+        return
+    with _made_or_swept(base, prefix):
+        for folder in base.glob(prefix + "*"):
+            if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+                continue
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            except BlockingIOError:
+                pass  # in use
+            finally:
+                os.close(handle)
 
 
 def build_overlay(kustomize: Kustomize, folder: Path, overlay: Mapping[str, Any]) -> bytes:

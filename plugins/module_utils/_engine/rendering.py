@@ -20,7 +20,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set,
 
 from .catalogue import Component, Release
 from .errors import EngineError
-from .kustomize import BuildFailed, Kustomize, Slots, build_overlay, identify, meaning, workspace, write_atomically
+from .kustomize import BuildFailed, Kustomize, Slots, build_overlay, identify, meaning, sweep, workspace, write_atomically
 from .objects import COMPONENT_LABEL, KubeObject, ObjectRef, canonical, group_of, load_documents, ref_of
 from .overlay import MARKER, Declaration, Image, Patch, kustomization
 from .progress import Progress
@@ -94,6 +94,7 @@ def render(
         object comes twice, has no namespace, or has ``$(`` left in its name.
     """
     start = time.monotonic()
+    sweep(Path(cache_dir) / "work")
     binary = identify(kustomize, release.kustomize_version, cache_dir)
     jobs = [Job(component, declarations.get(component.name), tree, binary) for component in components]
     kept = Kept(Path(cache_dir) / "renders")
@@ -151,7 +152,8 @@ def _run_all(jobs: Sequence[Job], cache_dir: Path, kept: Kept, progress: Progres
     with workspace(cache_dir / "work") as folder, concurrent.futures.ThreadPoolExecutor(slots.count) as pool:
         order = sorted(jobs, key=lambda job: (-job.size, job.component.name))
         futures = {
-            pool.submit(_run, job, folder / job.component.name, slots, at % slots.count): job.component.name for at, job in enumerate(order)
+            pool.submit(_run, job, folder / job.component.name, slots, at % slots.count, kept): job.component.name
+            for at, job in enumerate(order)
         }
         for future in concurrent.futures.as_completed(futures):
             name = futures[future]
@@ -160,9 +162,6 @@ def _run_all(jobs: Sequence[Job], cache_dir: Path, kept: Kept, progress: Progres
             except EngineError as problem:
                 failures[name] = problem
             progress.waiting("", "rendered %d of %d components" % (len(done), len(jobs)))
-    for job in jobs:
-        if not job.private and job.component.name in done:
-            kept.store(job.key, done[job.component.name])
     failed = [job.component.name for job in jobs if job.component.name in failures]
     for name in failed[1:]:
         progress.say(name, str(failures[name]))
@@ -171,7 +170,19 @@ def _run_all(jobs: Sequence[Job], cache_dir: Path, kept: Kept, progress: Progres
     return done
 
 
-def _run(job: Job, folder: Path, slots: Slots, slot: int) -> Rendered:
+def _run(job: Job, folder: Path, slots: Slots, slot: int, kept: Kept) -> Rendered:
+    """Render one component, or take it from another run that is rendering it just now."""
+    if job.private:
+        return _make(job, folder, slots, slot)
+    with slots.alone_with(job.key):
+        found = kept.load(job.key)
+        if found is None:
+            found = _make(job, folder, slots, slot)
+            kept.store(job.key, found)
+    return found
+
+
+def _make(job: Job, folder: Path, slots: Slots, slot: int) -> Rendered:
     with slots.one(slot):
         try:
             text = job.build(folder)
@@ -209,7 +220,10 @@ def _check_patches(job: Job, folder: Path, objects: Sequence[KubeObject], matche
     assert job.site is not None
     unseen = [at for at in range(len(job.site.patches)) if at not in matched]
     if unseen:  # none, or the patch removed the object or its annotations: ask again without the patches
-        marked = load_documents(job.build(folder, patches=0))
+        try:
+            marked = load_documents(job.build(folder, patches=0))
+        except BuildFailed:  # the patches make it a whole, as kustomize accepted it with them
+            return
         _touched, again = _take_markers(marked)
         for at in unseen:
             if at not in again:
