@@ -13,7 +13,7 @@ from __future__ import annotations
 import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
@@ -24,10 +24,12 @@ from .gatekeeping import GateKeeper
 from .gates import is_configuration
 from .health_rules import HealthContext, ready_services
 from .kstatus import State, kstatus
+from .ledger import Ledger
 from .objects import COMPONENT_LABEL, KubeObject, ObjectRef
-from .planning import Item, Plan, Policy, Verdict, Wanted
+from .planning import Item, Plan, Policy, Wanted
 from .progress import Progress
-from .record import ComponentRecord, Entry, Record, save
+from .record import Record
+from .runs import DEFINITION, NAMESPACE, PASSIVE, WEBHOOK, WORKLOAD, Run, Work, rank_of
 from .settling import Finding, Judge, is_judged, pods_reader
 from .snapshot import ENDPOINT_SLICES, Snapshot
 from .watching import Watcher
@@ -37,54 +39,7 @@ WRITERS = 6
 TICK_SECONDS = 0.5
 # A component that settles for longer than this is asked why, again after as long.
 LOOK_SECONDS = 4.0
-# The record is saved as components end, but not more often than this.
-SAVE_SECONDS = 2.0
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False)
-
-NAMESPACE, DEFINITION, PASSIVE, CUSTOM, WORKLOAD, RESTART, WEBHOOK = range(7)
-RANKS = {
-    "Namespace": NAMESPACE,
-    "CustomResourceDefinition.apiextensions.k8s.io": DEFINITION,
-    "Deployment.apps": WORKLOAD,
-    "StatefulSet.apps": WORKLOAD,
-    "DaemonSet.apps": WORKLOAD,
-    "Job.batch": WORKLOAD,
-    "CronJob.batch": WORKLOAD,
-    "MutatingWebhookConfiguration.admissionregistration.k8s.io": WEBHOOK,
-    "ValidatingWebhookConfiguration.admissionregistration.k8s.io": WEBHOOK,
-}
-
-
-@dataclass
-class _Work:
-    """One write and where it stands: ``pending``, ``running``, ``done`` or ``failed``."""
-
-    item: Item
-    rank: int
-    state: str = "pending"
-
-
-@dataclass
-class _Run:
-    """One component and where it stands: waiting, writing, settling, healthy, failed, blocked."""
-
-    component: Component
-    works: List[_Work] = field(default_factory=list)
-    judged: List[Tuple[ObjectRef, Wanted]] = field(default_factory=list)
-    state: str = "waiting"
-    started: float = 0.0
-    settling_since: float = 0.0
-    looked: float = 0.0
-    ended: float = 0.0
-    dirty: bool = True
-    reason: str = ""
-    findings: Tuple[Finding, ...] = ()
-    error: Optional[EngineError] = None
-
-    @property
-    def left(self) -> List[_Work]:
-        """The writes that are not done."""
-        return [work for work in self.works if work.state in ("pending", "running")]
 
 
 @dataclass(frozen=True)
@@ -134,7 +89,8 @@ class Applier:
         progress: Progress,
         timeout: float,
     ) -> None:
-        self._api, self._record, self._snapshot = api, record, snapshot
+        self._api, self._snapshot = api, snapshot
+        self._ledger = Ledger(api, record)
         self._policy, self._progress, self._timeout = policy, progress, timeout
         self._wanted = wanted
         self._events: queue.SimpleQueue[Tuple[str, Any, Any]] = queue.SimpleQueue()
@@ -145,38 +101,26 @@ class Applier:
         self._served: Dict[Resource, str] = {}
         self._endpoints = snapshot.endpoints
         self._endpoints_dirty = False
-        self._saved_at = 0.0
-        self._unsaved = False
         self._rules = release.health
         self._judge = Judge(release.health, pods_reader(api))
-        self._runs = {item.name: _Run(item) for item in components}
+        self._runs = {item.name: Run(item) for item in components}
         self._fill(plan)
         runtime_rules = frozenset(name for name, facts in release.webhooks.items() if facts.rules)
         self._gates = GateKeeper(api, wanted, self._all_needs(), self._live, self._beside, runtime_rules)
 
     def _fill(self, plan: Plan) -> None:
         for item in plan.writes:
-            rank = RANKS.get(item.ref.kind_group)
-            if item.verdict is Verdict.RESTART:
-                rank = RESTART
-            elif rank is None:
-                custom = "." in item.ref.group and not item.ref.group.endswith(".k8s.io")
-                rank = CUSTOM if custom or item.ref.group.endswith(".x-k8s.io") else PASSIVE
-            self._runs[item.component].works.append(_Work(item, rank))
+            self._runs[item.component].works.append(Work(item, rank_of(item)))
         for ref, want in self._wanted.items():
             if is_judged(want.resource, self._rules):
                 self._runs[want.component].judged.append((ref, want))
-        definitions = {
-            work.item.ref.name: work for run in self._runs.values() for work in run.works if work.rank == DEFINITION
-        }
-        self._coming: Dict[Resource, _Work] = {
+        definitions = {work.item.ref.name: work for run in self._runs.values() for work in run.works if work.rank == DEFINITION}
+        self._coming: Dict[Resource, Work] = {
             resource: work for work in definitions.values() for resource in resource_of_crd(work.item.wanted.obj)
         }
         self._queue = [work for run in self._runs.values() for work in run.works]
         self._queue.sort(key=lambda work: work.rank > DEFINITION)
-        self._new_namespaces = {
-            work.item.ref.name: work for work in self._queue if work.rank == NAMESPACE and work.item.live is None
-        }
+        self._new_namespaces = {work.item.ref.name: work for work in self._queue if work.rank == NAMESPACE and work.item.live is None}
 
     def _all_needs(self) -> Dict[str, FrozenSet[str]]:
         needs: Dict[str, FrozenSet[str]] = {}
@@ -189,7 +133,7 @@ class Applier:
 
     def run(self) -> Applied:
         """Do it. The record is written before the first write, as components end, and at the end whatever happens."""
-        self._announce()
+        self._ledger.announce(self._runs.values())
         self._start_watches()
         self._gates.begin()
         try:
@@ -199,9 +143,11 @@ class Applier:
             self._watcher.stop()
             self._pool.shutdown(wait=True)
             self._drain()
-            if self._unsaved:
-                self._save()
-        return Applied({name: self._outcome(run) for name, run in self._runs.items()}, self._record)
+            for run in self._runs.values():
+                if run.state != "healthy":
+                    self._ledger.note(run, self._written)
+            self._ledger.close()
+        return Applied({name: self._outcome(run) for name, run in self._runs.items()}, self._ledger.record)
 
     def _step(self) -> bool:
         """Advance everything that can be advanced; False when every component has come to an end."""
@@ -214,8 +160,7 @@ class Applier:
         while moved:
             moved = any([self._advance(run) for run in self._runs.values()])
         self._submit()
-        if self._unsaved and time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self._save()
+        self._ledger.save_sometimes()
         return any(run.state in ("waiting", "writing", "settling") for run in self._runs.values()) or self._running > 0
 
     def _wait_for_event(self) -> None:
@@ -263,21 +208,21 @@ class Applier:
 
     # ---------------------------------------------------------------- components
 
-    def _advance(self, run: _Run) -> bool:
+    def _advance(self, run: Run) -> bool:
         """Move a component one state on if it is time; whether it moved."""
         before = run.state
         if run.state == "waiting":
             self._maybe_start(run)
         if run.state == "writing" and not run.left:
             run.state, run.settling_since, run.dirty = "settling", time.monotonic(), True
-            self._note_written(run)
+            self._ledger.note(run, self._written)
         if run.state == "settling":
             self._maybe_settled(run)
         if run.state in ("writing", "settling") and time.monotonic() - run.started > self._timeout:
             self._fail(run, self._timed_out(run))
         return run.state != before
 
-    def _maybe_start(self, run: _Run) -> None:
+    def _maybe_start(self, run: Run) -> None:
         for need in run.component.needs:
             other = self._runs.get(need)
             if other is None or other.state == "healthy":
@@ -297,7 +242,7 @@ class Applier:
             ready_endpoints=self._endpoints,
         )
 
-    def _maybe_settled(self, run: _Run) -> None:
+    def _maybe_settled(self, run: Run) -> None:
         now = time.monotonic()
         look = now - max(run.settling_since, run.looked) > LOOK_SECONDS
         if not run.dirty and not look:
@@ -314,7 +259,7 @@ class Applier:
             run.state, run.ended = "healthy", now
             self._report(run)
 
-    def _report(self, run: _Run) -> None:
+    def _report(self, run: Run) -> None:
         done = [work for work in run.works if work.state == "done"]
         if done:
             self._progress.say(
@@ -322,7 +267,7 @@ class Applier:
                 "healthy: %d objects written, %.1f s" % (len(done), run.ended - run.started),
             )
 
-    def _fail(self, run: _Run, error: EngineError) -> None:
+    def _fail(self, run: Run, error: EngineError) -> None:
         run.state, run.error, run.ended = "failed", error, time.monotonic()
         error.component = error.component or run.component.name
         left = run.left
@@ -330,11 +275,9 @@ class Applier:
             error.next_step = "mend the cause and run this again; it goes on from here"
         self._progress.say(run.component.name, "failed: %s" % str(error).split("\n", maxsplit=1)[0])
 
-    def _timed_out(self, run: _Run) -> EngineError:
+    def _timed_out(self, run: Run) -> EngineError:
         waiting = [str(finding) for finding in run.findings]
-        waiting += [
-            "%s: %s" % (work.item.ref, self._closed(run, work) or "being written") for work in run.left[:5]
-        ]
+        waiting += ["%s: %s" % (work.item.ref, self._closed(run, work) or "being written") for work in run.left[:5]]
         return EngineError(
             "not healthy after %d s" % self._timeout,
             found="; ".join(waiting[:5]) or "nothing",
@@ -346,7 +289,7 @@ class Applier:
 
     def _submit(self) -> None:
         """Start every write that may be started, in order, as many as there are writers."""
-        rest: List[_Work] = []
+        rest: List[Work] = []
         for position, work in enumerate(self._queue):
             if self._running >= WRITERS:
                 rest += self._queue[position:]
@@ -362,7 +305,7 @@ class Applier:
             self._pool.submit(self._write, work)
         self._queue = rest
 
-    def _closed(self, run: _Run, work: _Work) -> str:
+    def _closed(self, run: Run, work: Work) -> str:
         """Why this write must not be made yet; "" if it may."""
         item = work.item
         if work.rank in (NAMESPACE, DEFINITION):
@@ -427,7 +370,7 @@ class Applier:
         if answer:
             self._watch(resource)
 
-    def _write(self, work: _Work) -> None:
+    def _write(self, work: Work) -> None:
         """In a writer's thread."""
         try:
             result: Any = carry_out(self._api, work.item, self._policy)
@@ -435,7 +378,7 @@ class Applier:
             result = problem
         self._events.put(("written", work, result))
 
-    def _finish(self, work: _Work, result: Any) -> None:
+    def _finish(self, work: Work, result: Any) -> None:
         """What a write answered, in the loop."""
         run = self._runs[work.item.component]
         run.dirty = True
@@ -481,67 +424,8 @@ class Applier:
         if not is_judged(resource, self._rules):
             return
         version = self._snapshot.versions.get(resource, "")
-        objects = [
-            obj
-            for ref, obj in self._snapshot.objects.items()
-            if ref.kind == resource.kind and ref.group == resource.group
-        ]
+        objects = [obj for ref, obj in self._snapshot.objects.items() if ref.kind == resource.kind and ref.group == resource.group]
         self._watcher.start(resource, version, objects, COMPONENT_LABEL)
-
-    # ---------------------------------------------------------------- the record
-
-    def _announce(self) -> None:
-        """Write ahead: what is there, and what this run is about to write."""
-        hasher = self._record.hasher
-        for name, run in self._runs.items():
-            if not run.works:
-                continue
-            known = self._record.components.get(name)
-            entries = dict(known.entries) if known else {}
-            for work in run.works:
-                if work.rank == RESTART:
-                    continue
-                obj = work.item.wanted.obj
-                before = entries.get(work.item.ref)
-                uid = before.uid if before else ""
-                entries[work.item.ref] = Entry(obj["apiVersion"], uid, hasher.value(obj), "")
-            restarts = tuple(work.item.ref for work in run.works if work.rank == RESTART)
-            record = ComponentRecord(run.component.catalogue, run.component.version, False, entries, restarts)
-            self._record = self._record.with_component(name, record)
-        if self._queue:
-            self._save()
-
-    def _note_written(self, run: _Run) -> None:
-        """Put what was written into the record."""
-        name = run.component.name
-        known = self._record.components.get(name)
-        if known is None or not any(work.state == "done" for work in run.works):
-            return
-        hasher = self._record.hasher
-        entries = dict(known.entries)
-        restarts = set(known.restarts)
-        for work in run.works:
-            if work.state != "done":
-                continue
-            live = self._written[work.item.ref]
-            if work.rank == RESTART:
-                restarts.discard(work.item.ref)
-                continue
-            obj = work.item.wanted.obj
-            entries[work.item.ref] = Entry(
-                obj["apiVersion"], live["metadata"].get("uid", ""), hasher.value(obj), hasher.live(live)
-            )
-        complete = all(work.state == "done" for work in run.works)
-        record = replace(known, entries=entries, complete=complete, restarts=tuple(sorted(restarts)))
-        self._record = self._record.with_component(name, record)
-        self._unsaved = True
-
-    def _save(self) -> None:
-        for run in self._runs.values():
-            if run.state != "healthy":
-                self._note_written(run)
-        self._record = save(self._api, self._record)
-        self._saved_at, self._unsaved = time.monotonic(), False
 
     # ---------------------------------------------------------------- telling
 
@@ -563,7 +447,7 @@ class Applier:
             text += ", waiting: " + reasons[0]
         self._progress.waiting(run.component.name, text)
 
-    def _outcome(self, run: _Run) -> ComponentOutcome:
+    def _outcome(self, run: Run) -> ComponentOutcome:
         done = sum(1 for work in run.works if work.state == "done")
         return ComponentOutcome(
             name=run.component.name,

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger: the record during a run, written ahead, as components end, and at the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Dict, Iterable, Mapping
+
+from .api import Api
+from .objects import KubeObject, ObjectRef
+from .record import ComponentRecord, Entry, Record, save
+from .runs import RESTART, Run
+
+# As components end the record is saved, but not more often than this.
+SAVE_SECONDS = 2.0
+
+
+class Ledger:
+    """Keeps the record in step with what was written."""
+
+    def __init__(self, api: Api, record: Record) -> None:
+        self._api = api
+        self._saved_at = 0.0
+        self._unsaved = False
+        self.record = record
+
+    def announce(self, runs: Iterable[Run]) -> None:
+        """Write ahead: what is there, and what this run is about to write. Without writes nothing is written here."""
+        hasher = self.record.hasher
+        changed = False
+        for run in runs:
+            if not run.works:
+                continue
+            changed = True
+            known = self.record.components.get(run.component.name)
+            entries = dict(known.entries) if known else {}
+            for work in run.works:
+                if work.rank == RESTART:
+                    continue
+                obj = work.item.wanted.obj
+                before = entries.get(work.item.ref)
+                entries[work.item.ref] = Entry(obj["apiVersion"], before.uid if before else "", hasher.value(obj), "")
+            restarts = tuple(work.item.ref for work in run.works if work.rank == RESTART)
+            component = ComponentRecord(run.component.catalogue, run.component.version, False, entries, restarts)
+            self.record = self.record.with_component(run.component.name, component)
+        if changed:
+            self._save()
+
+    def note(self, run: Run, written: Mapping[ObjectRef, KubeObject]) -> None:
+        """Take what a component has written so far into the record; it is saved when it is time."""
+        done = [work for work in run.works if work.state == "done"]
+        known = self.record.components.get(run.component.name)
+        if known is None or not done:
+            return
+        hasher = self.record.hasher
+        entries: Dict[ObjectRef, Entry] = dict(known.entries)
+        restarts = set(known.restarts)
+        for work in done:
+            if work.rank == RESTART:
+                restarts.discard(work.item.ref)
+                continue
+            obj, live = work.item.wanted.obj, written[work.item.ref]
+            uid = live["metadata"].get("uid", "")
+            entries[work.item.ref] = Entry(obj["apiVersion"], uid, hasher.value(obj), hasher.live(live))
+        record = replace(known, entries=entries, complete=len(done) == len(run.works), restarts=tuple(sorted(restarts)))
+        self.record = self.record.with_component(run.component.name, record)
+        self._unsaved = True
+
+    def save_sometimes(self) -> None:
+        """Save what was noted, unless that was done a moment ago."""
+        if self._unsaved and time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save()
+
+    def close(self) -> None:
+        """Save what was noted."""
+        if self._unsaved:
+            self._save()
+
+    def _save(self) -> None:
+        self.record = save(self._api, self.record)
+        self._saved_at, self._unsaved = time.monotonic(), False
