@@ -10,26 +10,23 @@ server-side apply wants the body as we made it and a LIST of 74 CRDs is parsed o
 from __future__ import annotations
 
 import json
-import os
 import random
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any, Counter, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode
 
-from .errors import EngineError, MissingLibrary
+from .errors import EngineError
+from .kubeconfig import new_client
 from .objects import FIELD_MANAGER, KubeObject, ObjectRef, group_of
 
 try:
     import urllib3
-    from kubernetes import config as kube_config
-    from kubernetes.config.config_exception import ConfigException
 
-    HAS_KUBERNETES = True
+    HAS_URLLIB3 = True
 except ImportError:
-    HAS_KUBERNETES = False
+    HAS_URLLIB3 = False
 
 USER_AGENT = "mlplatform.kubeflow"
 WRITE_VERBS = ("POST", "PUT", "PATCH", "DELETE")
@@ -56,9 +53,10 @@ class ApiError(EngineError):
         reason: str = "",
         causes: Sequence[Mapping[str, str]] = (),
         subject: str = "",
+        found: str = "",
         next_step: str = "",
     ) -> None:
-        super().__init__(message, subject=subject, next_step=next_step)
+        super().__init__(message, subject=subject, found=found, next_step=next_step)
         self.status = status
         self.reason = reason
         self.message = message
@@ -202,24 +200,7 @@ class Api:
     @classmethod
     def connect(cls, kubeconfig: str = "", context: str = "") -> Api:
         """Connect as kubectl would: the file, else KUBECONFIG, else ~/.kube/config; nothing is sent yet."""
-        if not HAS_KUBERNETES:
-            raise MissingLibrary("kubernetes", sys.executable)
-        path = os.path.expanduser(kubeconfig) if kubeconfig else None
-        shown = path or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        if path and not os.path.exists(path):
-            raise EngineError(
-                "there is no such kubeconfig file", subject=path, next_step="set kubeflow_kubeconfig to the right file"
-            )
-        try:
-            connect: Any = kube_config.new_client_from_config
-            client = connect(config_file=path, context=context or None)
-        except ConfigException as problem:
-            raise EngineError(
-                str(problem),
-                subject="kubeconfig %s" % shown,
-                expected="context %s" % context if context else "a current context",
-                next_step="'kubectl config get-contexts' lists the contexts; set kubeflow_context",
-            ) from problem
+        client = new_client(kubeconfig, context)
         client.configuration.retries = False
         return cls(client, client.configuration.host)
 
@@ -275,7 +256,7 @@ class Api:
             self._count(method, dry)
             status, data, wait = self._once(method, url, body, content_type, accept, stream, timeout, subject)
             if 200 <= status < 300:
-                return data if stream else json.loads(data) if data else {}
+                return data if stream else self._parsed(data, subject)
             error = _status_error(status, data, subject) if status else Unreachable(
                 "no answer from %s: %s" % (self.server, data.decode(errors="replace")),
                 status=0,
@@ -292,6 +273,19 @@ class Api:
             with self._lock:
                 self.traffic.retries += 1
             time.sleep(pause)
+
+    def _parsed(self, data: bytes, subject: str) -> Any:
+        """The answer's JSON; what answers with anything else is no API server."""
+        try:
+            return json.loads(data) if data else {}
+        except ValueError as problem:
+            raise ApiError(
+                "%s answers, but not as an API server does" % self.server,
+                status=0,
+                subject=subject,
+                found=data.decode(errors="replace").strip()[:200],
+                next_step="check the server's address in the kubeconfig; a proxy's login page answers like this",
+            ) from problem
 
     def _once(
         self, method: str, url: str, body: Optional[bytes], content_type: str, accept: str, stream: bool,
