@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Set, Tuple
 import jinja2
 import pytest
 import yaml
+
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,7 +116,7 @@ def test_the_action_group_holds_the_modules_that_talk_to_a_cluster() -> None:
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
 def test_playbooks_are_the_life_cycle_and_nothing_else(playbook: Path) -> None:
     """Logic in a playbook is out of reach for whoever uses the roles."""
-    assert len(playbook.read_text(encoding="utf-8").splitlines()) <= 40 if playbook.stem == "preflight" else 25
+    assert len(playbook.read_text(encoding="utf-8").splitlines()) <= 25
     assert all(play.get("gather_facts") is False for play in load(playbook) if "hosts" in play)
 
 
