@@ -254,6 +254,20 @@ def test_status_is_what_a_kubelet_writes() -> None:
     assert [condition["status"] for condition in ready["conditions"]] == ["True"] * 4
 
 
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("INFO start\nERROR no matches for kind\nmain.main\n\tproc.go:290\n", "ERROR no matches for kind"),
+        ("one\ntwo\n", "two"),
+        ("", ""),
+    ],
+)
+def test_last_words_name_the_cause(tmp_path: Path, log: str, words: str) -> None:
+    """Go programs end with a stack trace; the cause stands above it."""
+    (tmp_path / "log").write_text(log)
+    assert containers.last_words(tmp_path / "log") == words
+
+
 @pytest.mark.parametrize("backend", backends.BACKENDS, ids=lambda row: "%s-%s" % (row.name, row.version))
 def test_every_back_end_is_pinned(backend: backends.Backend) -> None:
     """The row names the version that go.mod requires, and go.sum is committed: nothing is resolved at build time."""

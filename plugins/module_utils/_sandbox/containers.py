@@ -15,6 +15,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -37,6 +38,7 @@ EAGER, PATIENT = 0.1, 1.0  # seconds between two readiness probes until the firs
 PROBE_TIMEOUT = 5.0  # seconds
 STOP_SECONDS = 5.0  # until a pod that was told to stop is killed
 CERTIFICATES = "/etc/ssl/certs"
+_CAUSE = re.compile(r"error|fatal|panic|cannot", re.IGNORECASE)
 
 TokenRequest = Callable[[str, str, KubeObject], str]  # namespace, service account, TokenRequest body -> the token
 
@@ -305,8 +307,8 @@ class RealPod:
                 self._set(started=True, ready=False, restarts=event["restarts"], message="not ready yet")
                 threading.Thread(target=self._probe, args=(event["restarts"],), daemon=True).start()
             elif event["event"] == "exited":
-                last = tail(self.log, 300).strip().rpartition("\n")[2]
-                self._set(started=False, ready=False, message="exited with status %d: %s" % (event["code"], last))
+                message = "exited with status %d: %s" % (event["code"], last_words(self.log))
+                self._set(started=False, ready=False, message=message)
             else:
                 reason = event["reason"]
         process.wait()
@@ -385,6 +387,13 @@ def _tail(stream: IO[bytes], size: int) -> str:
     end = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, end - size))
     return stream.read().decode(errors="replace")
+
+
+def last_words(log: Path) -> str:
+    """The line that says best why a program ended: the last one that speaks of an error, else the last one."""
+    lines = [line.strip() for line in tail(log, 8000).splitlines() if line.strip()]
+    causes = [line for line in lines if _CAUSE.search(line)]
+    return (causes or lines or [""])[-1][:400]
 
 
 def wait_listening(pod: RealPod, port: int, timeout: float) -> bool:

@@ -36,7 +36,9 @@ MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 DEVICES = ("null", "zero", "full", "random", "urandom")
 VOLUMES = "/.volumes"
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts of a program that ends; doubled each time
+# Seconds between two starts of a program that ends, growing by half each time. A kubelet goes up to 300; here an
+# install waits, and programs that start before their CRDs are served end at once (Trainer and Spark do).
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 ENTER = "--enter"
 GRACE = 2.0  # seconds between asking a program to end and killing it
 LONG_ENOUGH = 60.0  # seconds after which a program that ends starts again with FIRST_PAUSE
@@ -301,7 +303,7 @@ class Supervisor:
             self.tell("exited", code=code, restarts=restarts)
             pause = FIRST_PAUSE if time.monotonic() - began > LONG_ENOUGH else pause
             self._stopping.wait(pause)
-            pause, restarts = min(pause * 2, LONGEST_PAUSE), restarts + 1
+            pause, restarts = min(pause * 1.5, LONGEST_PAUSE), restarts + 1
 
     def stop(self) -> None:
         """Ask the program to end (it may give back a leader's lease), and give it a moment."""
