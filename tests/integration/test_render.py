@@ -355,3 +355,11 @@ def test_private_content_is_not_in_the_digest(newest: Case) -> None:
         for value in ("one", "two")
     }
     assert len(digests) == 1
+
+
+def test_a_patch_that_removes_all_annotations_is_still_seen(newest: Case) -> None:
+    """Whether a patch touched an object decides whether its values may be shown."""
+    patch = {"target": {"kind": "VirtualService"}, "patch": {"metadata": {"annotations": None}, "spec": {"gateways": ["x/y"]}}}
+    found = newest.render(wanted=["katib"], sites=(declaration("katib", patches=[patch]),))
+    touched = [ref.kind for ref, entry in found.objects.items() if entry.user_patched]
+    assert touched == ["VirtualService"]

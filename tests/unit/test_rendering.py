@@ -393,6 +393,17 @@ def test_the_first_failing_component_is_the_error(stage: Stage) -> None:
     assert [path.name for path in (stage.cache / "renders").iterdir()] == ["kustomize.json"]
 
 
+def test_a_patch_by_name_that_means_two_objects_is_refused(stage: Stage) -> None:
+    """Which one was meant is not guessed."""
+    one = "kind: Role\napiVersion: rbac.authorization.k8s.io/v1\nmetadata: {name: x, namespace: %s, annotations: {%s: ''}}\n"
+    mark = "mlplatform.kubeflow/patch-0"
+    stage.result.write_text(one % ("kubeflow", mark) + "---\n" + one % ("istio-system", mark))
+    with pytest.raises(EngineError, match="more than one object") as error:
+        stage.render(patches=[{"kind": "Role", "metadata": {"name": "x"}, "rules": []}])
+    assert "kubeflow/x" in str(error.value) and "istio-system/x" in str(error.value)
+    assert "metadata.namespace" in str(error.value)
+
+
 def test_an_image_that_no_container_has_is_named(stage: Stage) -> None:
     """A mirror's rewrite that does nothing is found on the site with the public registry cut off."""
     with pytest.raises(EngineError) as error:

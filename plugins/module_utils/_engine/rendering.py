@@ -191,8 +191,8 @@ def _make(job: Job, folder: Path, slots: Slots, slot: int) -> Rendered:
     objects = load_documents(text)
     touched, matched = _take_markers(objects)
     if job.site is not None:
-        _check_patches(job, folder, objects, matched)
-        _check_images(job, objects)
+        touched |= _check_patches(job, job.site, folder, objects, matched)
+        _check_images(job.site, objects)
     if job.private:
         return Rendered(objects, job.key, frozenset(touched))
     encoded = canonical(objects)
@@ -215,21 +215,26 @@ def _take_markers(objects: Sequence[KubeObject]) -> Tuple[Set[int], Dict[int, Li
     return touched, matched
 
 
-def _check_patches(job: Job, folder: Path, objects: Sequence[KubeObject], matched: Mapping[int, List[int]]) -> None:
-    """Every patch of the user has to have matched something, and one that names one object only that."""
-    assert job.site is not None
-    unseen = [at for at in range(len(job.site.patches)) if at not in matched]
+def _check_patches(job: Job, site: Declaration, folder: Path, objects: Sequence[KubeObject], matched: Mapping[int, List[int]]) -> Set[int]:
+    """Every patch of the user has to have matched something, and one that names one object only that.
+
+    :returns: numbers of objects that were matched and lost their marker to a patch.
+    """
+    lost: Set[int] = set()
+    unseen = [at for at in range(len(site.patches)) if at not in matched]
     if unseen:  # none, or the patch removed the object or its annotations: ask again without the patches
         try:
             marked = load_documents(job.build(folder, patches=0))
-        except BuildFailed:  # the patches make it a whole, as kustomize accepted it with them
-            return
+        except BuildFailed:  # the patches make it a whole: kustomize accepted it with them; any object may be theirs
+            return set(range(len(objects)))
         _touched, again = _take_markers(marked)
         for at in unseen:
             if at not in again:
-                raise _no_match(job, job.site.patches[at], marked)
+                raise _no_match(job, site.patches[at], marked)
+            refs = {ref_of(marked[number]) for number in again[at]}
+            lost.update(number for number, obj in enumerate(objects) if ref_of(obj) in refs)
     for at, where in matched.items():
-        patch = job.site.patches[at]
+        patch = site.patches[at]
         if patch.single and len(where) > 1:
             raise EngineError(
                 "the patch matches more than one object",
@@ -239,6 +244,7 @@ def _check_patches(job: Job, folder: Path, objects: Sequence[KubeObject], matche
                 found=", ".join(str(ref_of(objects[number])) for number in where),
                 next_step="add metadata.namespace or apiVersion to it",
             )
+    return lost
 
 
 def _no_match(job: Job, patch: Patch, objects: Sequence[KubeObject]) -> EngineError:
@@ -268,19 +274,18 @@ def _images_in(value: Any, inside: bool = False) -> Set[str]:
     return found
 
 
-def _check_images(job: Job, objects: Sequence[KubeObject]) -> None:
+def _check_images(site: Declaration, objects: Sequence[KubeObject]) -> None:
     """Every image that the site replaces has to be in the result under its new name."""
-    assert job.site is not None
-    if not job.site.images:
+    if not site.images:
         return
     there = {Image.parse(image) for image in _images_in(list(objects))}
-    for name, reference in job.site.images.items():
+    for name, reference in site.images.items():
         new = Image.parse(reference)
         if not any(new.name == image.name and new.tag in ("", image.tag) and new.digest in ("", image.digest) for image in there):
             raise EngineError(
                 "no container has this image",
-                subject="%s_images['%s']" % (job.component.name, name),
-                component=job.component.name,
+                subject="%s_images['%s']" % (site.component, name),
+                component=site.component,
                 found="the images are: " + ", ".join(sorted({image.name for image in there})),
                 next_step="use the name as upstream has it, without tag",
             )
