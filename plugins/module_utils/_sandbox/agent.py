@@ -251,9 +251,10 @@ class Agent:
         return self._pod(namespace, endpoint.pod, endpoint.ports[names[0]])
 
     def _pod(self, namespace: str, name: str, port: int) -> Pod:
+        pod = self._view.get("Pod", namespace, name)
         relay = self._real.socket_for(namespace, name)
-        if relay is None and self._is_real(namespace, name):
-            raise Refused("pod %s/%s is not running" % (namespace, name))
+        if pod is None or relay is None and self._real.is_real(pod):  # endpoints are behind their pods by up to a second
+            raise Refused("no ready endpoint: pod %s/%s is gone" % (namespace, name))
         return Pod("%s/%s" % (namespace, name), port, relay)
 
 

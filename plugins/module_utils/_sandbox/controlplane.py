@@ -111,7 +111,7 @@ def write_settings(
     if audit:
         _write(layout.folder / "audit-policy.yaml", [_AUDIT])
         options["kubeAuditPolicy"] = str(layout.folder / "audit-policy.yaml")
-    flags = {
+    apiserver = {
         "advertise-address": "127.0.0.1",
         "endpoint-reconciler-type": "none",
         "service-cluster-ip-range": SERVICE_RANGE,
@@ -121,12 +121,21 @@ def write_settings(
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
         "options": options,
-        "componentsPatches": [  # kwokctl's --extra-args panics with two arguments for each of two components
-            {"name": "kube-apiserver", "extraArgs": [{"key": key, "value": value} for key, value in flags.items()]},
-            {"name": "etcd", "extraArgs": [{"key": "unsafe-no-fsync", "value": "true"}]},  # a sandbox may be lost
+        # kwokctl's --extra-args panics with two arguments for each of two components
+        "componentsPatches": [
+            _patch("kube-apiserver", apiserver),
+            _patch("etcd", {"unsafe-no-fsync": "true"}),  # a sandbox may be lost
+            # There is one of each, and a copy would wait until the leases of the original's run out.
+            _patch("kube-controller-manager", {"leader-elect": "false"}),
+            _patch("kube-scheduler", {"leader-elect": "false"}),
+            _patch("kwok-controller", {"node-lease-duration-seconds": "0"}),
         ],
     }
     _write(layout.folder / "kwokctl.yaml", [config, *stages(real)])
+
+
+def _patch(component: str, flags: Mapping[str, str]) -> KubeObject:
+    return {"name": component, "extraArgs": [{"key": key, "value": value} for key, value in flags.items()]}
 
 
 _AUDIT: KubeObject = {

@@ -65,29 +65,31 @@ class Egress:
             if pod.relay is not None:
                 self._forward(connection, containers.dial(pod.relay, pod.port))
                 return
-            self._stand_in(pod.name, connection)
+            self._stand_in(pod.name, connection, lambda: self._route(address, port))
         except (Refused, OSError, ValueError) as error:
             with contextlib.suppress(OSError):
                 connection.sendall(b"HTTP/1.1 503 %s\r\n\r\n" % str(error).replace("\n", " ").encode())
             connection.close()
 
-    def _stand_in(self, pod: str, connection: socket.socket) -> None:
+    def _stand_in(self, pod: str, connection: socket.socket, again: Callable[[], Pod]) -> None:
+        handle = connection.dup()  # TLS takes the socket itself over
         with self._lock:
-            self._open.setdefault(pod, set()).add(connection)
+            self._open.setdefault(pod, set()).add(handle)
         try:
+            again()  # the pod may have ended before we noted its connection
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             standin.serve(connection, self._context)
         finally:
             with self._lock:
-                self._open.get(pod, set()).discard(connection)
+                self._open.get(pod, set()).discard(handle)
+                handle.close()
 
     def gone(self, pod: str) -> None:
         """A simulated pod ended: so do its connections, which the API server would keep and use again."""
         with self._lock:
-            ended = self._open.pop(pod, set())
-        for connection in ended:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            for handle in self._open.pop(pod, ()):
+                with contextlib.suppress(OSError):
+                    handle.shutdown(socket.SHUT_RDWR)
 
     @staticmethod
     def _forward(connection: socket.socket, other: socket.socket) -> None:

@@ -29,7 +29,7 @@ from . import controlplane, processes
 from .backends import Backend, backends_for, ensure_backend
 from .containers import namespaces_refused
 from .controlplane import Layout
-from .kube import ApiStatus, Client
+from .kube import ApiStatus, Client, key_of
 from .starting import start_agent
 
 SOCKET_LIMIT = 100  # bytes; the kernel allows 107
@@ -279,6 +279,11 @@ def _remove(layout: Layout) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
+def socket_folder(folder: Path, name: str) -> Path:
+    """Where a sandbox's Unix sockets are."""
+    return _socket_folder(Layout(folder, name))
+
+
 def _socket_folder(layout: Layout) -> Path:
     """Where its Unix sockets go: its own folder, or a short private one where that path is too long for a socket."""
     own = layout.folder / "run"
@@ -347,6 +352,7 @@ def _start(layout: Layout, tools: Mapping[str, Path], state: _State, progress: P
     client.create("/apis/storage.k8s.io/v1/storageclasses", controlplane.storage_class())
     for node in controlplane.nodes(state.nodes, state.gpus):
         client.create("/api/v1/nodes", node)
+    _free_leases(client)
     begun = _State(**{**asdict(state), "state": "making", "port": port})
     _write(layout, begun)
     start_agent(layout.folder)
@@ -355,6 +361,14 @@ def _start(layout: Layout, tools: Mapping[str, Path], state: _State, progress: P
     _write(layout, ready)
     progress.say("sandbox", "%s serves at https://127.0.0.1:%d with %d nodes" % (state.name, port, state.nodes))
     return ready
+
+
+def _free_leases(client: Client) -> None:
+    """Remove what the leaders of the original hold: in a copy, or after a restart, they do not run."""
+    for lease in client.get("/apis/coordination.k8s.io/v1/leases")["items"]:
+        namespace, name = key_of(lease)
+        if namespace != "kube-system":
+            client.delete("/apis/coordination.k8s.io/v1/namespaces/%s/leases/%s" % (namespace, name))
 
 
 @contextlib.contextmanager

@@ -189,7 +189,7 @@ def stages(real: Sequence[str]) -> List[KubeObject]:
     node_status = {"statusTemplate": _NODE_READY}
     return [
         _stage("node-ready", "Node", [(_READY_STATUS, "NotIn", ("True",))], node_status),
-        _stage("node-heartbeat", "Node", [ready], node_status, delay=600000),  # between them, Leases say it
+        _stage("node-heartbeat", "Node", [ready], node_status, delay=60000),  # without Leases, the only sign
         _stage("pod-running", "Pod", [*pending, _SOUND, *ours], {"statusTemplate": _POD_RUNNING}),
         _stage("pod-failing", "Pod", [*pending, *failing], {"statusTemplate": _POD_FAILING}),
         _stage(
