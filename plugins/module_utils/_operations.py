@@ -14,8 +14,9 @@ from ._arguments import request
 from ._engine import present
 from ._engine.errors import EngineError
 from ._engine.progress import Progress
+from ._engine.redaction import Redactor
 from ._engine.results import Results, write_file
-from ._engine.session import Outcome, Session, choose, refusal, render_chosen, scrubbed
+from ._engine.session import Outcome, Session, choose, declared, refusal, render_chosen, scrubbed
 
 Answer = Dict[str, Any]
 
@@ -67,16 +68,17 @@ def run_plan(
         _failed(session, error)
         failed = True
     outcome = session.outcome
+    scrub = session.redactor.scrub_all
     body = {"release": outcome.chosen.release.name if outcome.chosen else "", **present.plan_json(outcome)}
-    document = results.finish("failed" if failed else "ok", body)
-    text = present.plan_text(outcome)
+    document = results.finish("failed" if failed else "ok", scrub(body))
+    text = scrub(present.plan_text(outcome))
     return {
         "changed": False,
         "failed": failed,
         "msg": _text(outcome) if failed else text,
         "summary": {key: document[key] for key in ("counts", "requests", "seconds")},
         "results": results.path,
-        "diff": present.diffs(outcome),
+        "diff": scrub(present.diffs(outcome)),
     }
 
 
@@ -101,10 +103,11 @@ def run_apply(
         _failed(session, error)
     failed = bool(outcome.errors) or (not check and not outcome.healthy)
     state = "failed" if failed else "ok"
+    scrub = session.redactor.scrub_all
     release = {"release": outcome.chosen.release.name if outcome.chosen else ""}
-    plan.finish(state, {**release, **present.plan_json(outcome)})
-    status_document = status.finish(state, {**release, **present.status_json(outcome)})
-    document = site.finish(state, {**release, **present.site_json(outcome)})
+    plan.finish(state, scrub({**release, **present.plan_json(outcome)}))
+    status_document = status.finish(state, scrub({**release, **present.status_json(outcome)}))
+    document = site.finish(state, scrub({**release, **present.site_json(outcome)}))
     writes = bool(outcome.plan and outcome.plan.writes)
     if failed:
         message = _text(outcome) or present.status_text(status_document)
@@ -113,10 +116,10 @@ def run_apply(
     return {
         "changed": writes if check else outcome.changed,
         "failed": failed,
-        "msg": message,
+        "msg": scrub(message),
         "summary": {key: document[key] for key in ("plan", "healthy", "requests", "seconds")},
         "results": site.path,
-        "diff": present.diffs(outcome),
+        "diff": scrub(present.diffs(outcome)),
     }
 
 
@@ -139,7 +142,7 @@ def run_health(
         _failed(session, error)
     outcome = session.outcome
     release = {"release": outcome.chosen.release.name if outcome.chosen else ""}
-    document = present.status_json(outcome)
+    document = session.redactor.scrub_all(present.status_json(outcome))
     failed = bool(outcome.errors) or not document["healthy"]
     document = results.finish("failed" if failed else "ok", {**release, **document})
     return {
@@ -157,12 +160,18 @@ def run_kustomize(
 ) -> Answer:
     """The ``kustomize`` module: render, and put the objects into a file if asked to."""
     asked = request(arguments, cluster)
+    redactor = Redactor()
     try:
         chosen = choose(asked)
+        for site in declared(asked, chosen.scope).values():
+            for patch in site.patches:
+                redactor.learn_patch(patch)
         rendered = render_chosen(asked, chosen, progress)
         changed, path = _store(rendered, arguments.get("dest") or "", check)
     except EngineError as error:
-        return {"changed": False, "failed": True, "msg": str(error)}
+        for given in asked.declarations.values():
+            redactor.learn_value(given)
+        return {"changed": False, "failed": True, "msg": redactor.scrub(str(error))}
     counts: Dict[str, int] = {}
     for item in rendered.objects.values():
         counts[item.component] = counts.get(item.component, 0) + 1

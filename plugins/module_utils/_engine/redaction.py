@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What may be shown: values of Secrets and secret-looking values never leave the engine.
 
-Used by everything that prints, returns or writes: the plan's changes, the server's error messages.
+Used by everything that prints, returns or writes: progress, the plan's changes, errors, results.
 """
 
 from __future__ import annotations
@@ -11,16 +11,30 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any, Iterable, Iterator, Set, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from .objects import KubeObject, ObjectRef
+from .overlay import Patch
+from .progress import Progress
 
 MASK = "***"
 SECRET_NAME = re.compile(r"passw|secret|token|credential|private|api.?key|access.?key|client.?id", re.IGNORECASE)
+# Names that say where a secret is, not what it is: secretName, tokenPath, secretKeyRef, private_registry_url.
+_PLACE = re.compile(r"(name|ref|path|namespace|file|dir|url|uri|endpoint|type|kind)s?$", re.IGNORECASE)
 # A shorter value would mask ordinary words of other texts.
 SHORTEST = 6
 WIDEST = 80
-_ASSIGNMENT = re.compile(r"""^\s*["']?([\w.\-]+)["']?\s*[:=]\s*["']?(.+?)["']?\s*,?\s*$""")
+_LINE = re.compile(r"""^\s*(?:-\s+)?["']?([\w.\-]+)["']?\s*[:=]\s*["']?(.+?)["']?\s*,?\s*$""")
+_JSON_PAIR = re.compile(r'"([\w.\-]+)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_OPTION = re.compile(r"(--?([\w.\-]+)[= ])(\S+)")
+_IN_URL = re.compile(r"(://[^/\s:@]+:)([^@\s/]+)(?=@)")
+_WORD = re.compile(r"[A-Za-z]+")
+_ARMOUR = "-----"
+
+
+def looks_secret(name: str) -> bool:
+    """Whether the value under this name is one that nobody may see."""
+    return bool(SECRET_NAME.search(name)) and not _PLACE.search(name)
 
 
 class Redactor:
@@ -28,36 +42,115 @@ class Redactor:
 
     def __init__(self) -> None:
         self._values: Set[str] = set()
+        self._longest_first: List[str] = []
 
-    def learn(self, obj: KubeObject) -> None:
+    # ---------------------------------------------------------------- learning
+
+    def learn(self, obj: Mapping[str, Any]) -> None:
         """Remember the values of a Secret, plain and in base64, and secret-looking ones of other objects."""
-        if obj.get("kind") == "Secret":
-            for value in (obj.get("data") or {}).values():
-                self._add(str(value))
-                try:
-                    self._add(base64.b64decode(value or "").decode())
-                except (ValueError, UnicodeDecodeError):
-                    continue
-            for value in (obj.get("stringData") or {}).values():
-                self._add(str(value))
-        else:
+        if obj.get("kind") != "Secret":
             self.learn_value(obj)
+            return
+        for value in _values(obj.get("data")):
+            self._add(value)
+            try:
+                self._add(base64.b64decode(value, validate=True).decode())
+            except ValueError:  # no base64, or no text
+                continue
+        for value in _values(obj.get("stringData")):
+            self._add(value)
 
-    def learn_value(self, value: Any) -> None:
+    def learn_value(self, value: Any, name: str = "") -> None:
         """Remember every string below a secret-looking name, also inside YAML or JSON text."""
-        for secret in _secret_looking(value, ""):
+        for secret in _secret_looking(value, name):
             self._add(secret)
 
+    def learn_patch(self, patch: Patch) -> None:
+        """Remember what a user's patch may hold: values for a Secret, environment values, secret-looking ones."""
+        body = json.loads(patch.text)
+        kind = patch.target.get("kind", "")
+        operations = body if isinstance(body, list) else []
+        if isinstance(body, dict):
+            self.learn_value(body)
+            if not kind or "Secret" in kind:
+                self.learn({**body, "kind": "Secret"})
+        for operation in operations:
+            path = str(operation.get("path", "")).split("/")
+            value = operation.get("value")
+            self.learn_value(value, path[-1])
+            if kind in ("", "Secret") and path[1:2] in (["data"], ["stringData"]):
+                self.learn({"kind": "Secret", "data": value if isinstance(value, dict) else {"": value}})
+        for value in _environment(body):
+            self._add(value)
+
     def _add(self, value: str) -> None:
-        parts = (part.strip() for part in [value, *value.splitlines()])
-        self._values.update(part for part in parts if len(part) >= SHORTEST)
+        lines = [value] if len(value.splitlines()) < 2 else [value, *value.splitlines()]
+        for part in (line.strip() for line in lines):
+            if len(part) >= SHORTEST and not part.startswith(_ARMOUR):
+                self._values.add(part)
+                self._values.add(json.dumps(part, ensure_ascii=False)[1:-1])
+        if len(value) >= SHORTEST:
+            self._values.add(base64.b64encode(value.encode()).decode())
+        self._longest_first = []
+
+    # ---------------------------------------------------------------- taking out
 
     def scrub(self, text: str) -> str:
         """The text without any known secret value."""
-        for value in sorted(self._values, key=len, reverse=True):
+        if not self._longest_first:
+            self._longest_first = sorted(self._values, key=len, reverse=True)
+        for value in self._longest_first:
             if value in text:
-                text = text.replace(value, MASK)
+                text = _without(text, value)
         return text
+
+    def scrub_all(self, value: Any) -> Any:
+        """JSON data without any known secret value; the names of its fields stay."""
+        if isinstance(value, dict):
+            return {key: self.scrub_all(below) for key, below in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.scrub_all(item) for item in value]
+        return self.scrub(value) if isinstance(value, str) else value
+
+
+class Scrubbed:
+    """Progress that shows no secret value."""
+
+    def __init__(self, progress: Progress, redactor: Redactor) -> None:
+        self._progress = progress
+        self._redactor = redactor
+
+    def say(self, where: str, text: str) -> None:
+        """Something happened."""
+        self._progress.say(where, self._redactor.scrub(text))
+
+    def waiting(self, where: str, text: str) -> None:
+        """What is waited for."""
+        self._progress.waiting(where, self._redactor.scrub(text))
+
+
+def _without(text: str, value: str) -> str:
+    """A value that is one plain word is taken out where it stands alone: "kubeflow" may be a password and a namespace."""
+    if _WORD.fullmatch(value):
+        return re.sub(r"(?<![\w./\-])%s(?![\w./\-])" % value, MASK, text)
+    return text.replace(value, MASK)
+
+
+def _values(data: Any) -> List[str]:
+    return [str(value) for value in data.values() if value is not None] if isinstance(data, dict) else []
+
+
+def _environment(value: Any) -> Iterator[str]:
+    """The values of environment variables that are more than a word or a number, whatever their names."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _environment(item)
+    elif isinstance(value, dict):
+        if isinstance(value.get("name"), str) and isinstance(value.get("value"), str):
+            if not re.fullmatch(r"[A-Za-z]+|[\d.]+", value["value"]):
+                yield value["value"]
+        for below in value.values():
+            yield from _environment(below)
 
 
 def _secret_looking(value: Any, name: str) -> Iterator[str]:
@@ -70,13 +163,18 @@ def _secret_looking(value: Any, name: str) -> Iterator[str]:
         for below in value:
             yield from _secret_looking(below, name)
     elif isinstance(value, str):
-        if SECRET_NAME.search(name) and "\n" not in value:
+        if looks_secret(name):
             yield value
-        elif "\n" in value:
-            for line in value.splitlines():
-                found = _ASSIGNMENT.match(line)
-                if found and SECRET_NAME.search(found.group(1)):
+        for pattern in (_LINE, _JSON_PAIR):
+            texts = value.splitlines() if pattern is _LINE else [value]
+            for found in (match for text in texts for match in pattern.finditer(text)):
+                if looks_secret(found.group(1)):
                     yield found.group(2)
+        for found in _OPTION.finditer(value):
+            if looks_secret(found.group(2)):
+                yield found.group(3)
+        for found in _IN_URL.finditer(value):
+            yield found.group(2)
 
 
 def shown_change(ref: ObjectRef, change: Tuple[str, Any, Any], user_patched: bool) -> Tuple[str, str, str]:
@@ -86,9 +184,10 @@ def shown_change(ref: ObjectRef, change: Tuple[str, Any, Any], user_patched: boo
         return path, _presence(before), _presence(after)
     if ref.kind == "ConfigMap" and path.startswith(("data", "binaryData")):
         return path, _size(before), _size(after)
-    if "last-applied-configuration" in path or SECRET_NAME.search(path.rsplit(".", 1)[-1]):
+    if "last-applied-configuration" in path or looks_secret(path.rsplit(".", 1)[-1]):
         return path, _presence(before), _presence(after)
-    if re.search(r"\[[^\]]*(%s)[^\]]*\]\.value$" % SECRET_NAME.pattern, path, re.IGNORECASE):
+    variable = re.search(r"\[([^\]]*)\]\.value$", path)
+    if variable and looks_secret(variable.group(1)):
         return path, _presence(before), _presence(after)
     if user_patched and not path.endswith(".image") and any(_has_text(value) for value in (before, after)):
         return path, _presence(before), _presence(after)
@@ -113,7 +212,10 @@ def _size(value: Any) -> str:
 def _short(value: Any) -> str:
     if value is None:
         return "(none)"
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    own = Redactor()
+    own.learn_value(value)
+    shown = own.scrub_all(value)
+    text = shown if isinstance(shown, str) else json.dumps(shown, sort_keys=True)
     text = text.replace("\n", "\\n")
     return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
 

@@ -24,7 +24,7 @@ from .overlay import Declaration, declaration
 from .planning import Plan, Policy, Wanted, examine, make_plan
 from .progress import Progress
 from .record import Record, ensure_namespace, load
-from .redaction import Redactor, learn_all
+from .redaction import Redactor, Scrubbed, learn_all
 from .rendering import Render, render
 from .settling import Finding, Judge, is_judged, pods_reader
 from .snapshot import Snapshot, take
@@ -236,8 +236,8 @@ class Session:
 
     def __init__(self, request: Request, progress: Progress, guard: Optional[Callable[[], None]] = None) -> None:
         self.request = request
-        self.progress = progress
         self.redactor = Redactor()
+        self.progress: Progress = Scrubbed(progress, self.redactor)
         self.outcome = Outcome(request)
         self._guard = guard
         self._lock: Optional[Lock] = None
@@ -248,7 +248,9 @@ class Session:
     def _open(self) -> Tuple[Api, Chosen, Record]:
         """Everything that can be refused before anything is rendered."""
         chosen = self.outcome.chosen = choose(self.request)
-        declared(self.request, chosen.scope)
+        for site in declared(self.request, chosen.scope).values():
+            for patch in site.patches:
+                self.redactor.learn_patch(patch)
         api = Api.connect(self.request.kubeconfig, self.request.context)
         api.guard = self._check
         self._api = api
