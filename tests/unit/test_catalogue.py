@@ -68,7 +68,7 @@ def test_ac40_a_missing_dependency_is_refused_and_named(small: Release) -> None:
     """AC-40: a component that others need cannot be left out; the dependants are listed."""
     with pytest.raises(EngineError) as error:
         resolve(small, ["web", "demo"])
-    assert "mesh is not among the components but needed by web" in str(error.value)
+    assert "not among the components but needed: mesh (by web)" in str(error.value)
     assert "kubeflow_add_dependencies: true" in str(error.value)
 
 

@@ -410,10 +410,8 @@ def resolve(release: Release, wanted: Union[str, Sequence[str]], *, add_dependen
                 missing.setdefault(needed, []).append(name)
     if missing:
         raise EngineError(
-            "; ".join(
-                "%s is not among the components but needed by %s" % (needed, ", ".join(sorted(users)))
-                for needed, users in sorted(missing.items())
-            ),
+            "not among the components but needed: "
+            + ", ".join("%s (by %s)" % (needed, ", ".join(sorted(users))) for needed, users in sorted(missing.items())),
             subject="kubeflow_components",
             next_step="add %s, or set kubeflow_add_dependencies: true" % ", ".join(sorted(missing)),
         )
