@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Protocol
+from typing import Any, Callable, Dict, Iterator, List, Protocol
 
 import pytest
 
@@ -55,6 +55,21 @@ def eventually(api: Api, path: str, name: str, test: Callable[[KubeObject], bool
 def training_template(**changes: Any) -> KubeObject:
     """The pod template of a worker."""
     return {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "registry.example/image:1"}]}}}, **changes}
+
+
+@pytest.fixture(name="made")
+def _made(api: Api) -> Iterator[Callable[[Resource, str, KubeObject], None]]:
+    """Creates an object in namespace default that is gone after the test: the platform is shared."""
+    paths: List[str] = []
+
+    def make(resource: Resource, name: str, spec: KubeObject) -> None:
+        metadata = {"name": name, "namespace": "default"}
+        api.create(resource, {"apiVersion": resource.group_version, "kind": resource.kind, "metadata": metadata, "spec": spec})
+        paths.append(resource.path("default", name))
+
+    yield make
+    for path in paths:
+        api.send("DELETE", path, query={"propagationPolicy": "Foreground"})
 
 
 BAD: Dict[str, Any] = {
@@ -137,16 +152,14 @@ def test_the_back_end_itself_fills_its_configuration(api: Api, configuration: st
     assert manager in {entry["manager"] for entry in found["metadata"]["managedFields"]}
 
 
-def test_a_train_job_becomes_a_job_set_and_completes(api: Api) -> None:
+def test_a_train_job_becomes_a_job_set_and_completes(api: Api, made: Callable[[Resource, str, KubeObject], None]) -> None:
     """Trainer, JobSet, the job controller, the scheduler and the simulated nodes, one after the other."""
     jobs = kind(api, "trainer.kubeflow.org/v1alpha1", "TrainJob")
     name = "train-%d" % time.time()
-    spec = {"runtimeRef": {"name": "torch-distributed"}, "trainer": {"numNodes": 2}}
-    metadata = {"name": name, "namespace": "default"}
-    api.create(jobs, {"apiVersion": jobs.group_version, "kind": "TrainJob", "metadata": metadata, "spec": spec})
+    made(jobs, name, {"runtimeRef": {"name": "torch-distributed"}, "trainer": {"numNodes": 2}})
     sets = kind(api, "jobset.x-k8s.io/v1alpha2", "JobSet")
-    made = eventually(api, sets.path("default"), name, lambda obj: True)
-    assert made["metadata"]["ownerReferences"][0]["kind"] == "TrainJob"
+    child = eventually(api, sets.path("default"), name, lambda obj: True)
+    assert child["metadata"]["ownerReferences"][0]["kind"] == "TrainJob"
 
     def complete(obj: KubeObject) -> bool:
         conditions = get_path(obj, "status.conditions", [])
@@ -155,14 +168,12 @@ def test_a_train_job_becomes_a_job_set_and_completes(api: Api) -> None:
     eventually(api, jobs.path("default"), name, complete)
 
 
-def test_a_knative_service_becomes_a_deployment(api: Api) -> None:
+def test_a_knative_service_becomes_a_deployment(api: Api, made: Callable[[Resource, str, KubeObject], None]) -> None:
     """Knative's controller makes Configuration, Revision and Deployment; by digest, as no registry is reached."""
     services = kind(api, "serving.knative.dev/v1", "Service")
     name = "serve-%d" % time.time()
     image = "registry.example/image@sha256:" + "0" * 64
-    metadata = {"name": name, "namespace": "default"}
-    spec = {"template": {"spec": {"containers": [{"image": image}]}}}
-    api.create(services, {"apiVersion": services.group_version, "kind": "Service", "metadata": metadata, "spec": spec})
+    made(services, name, {"template": {"spec": {"containers": [{"image": image}]}}})
     deployments = kind(api, "apps/v1", "Deployment")
-    made = eventually(api, deployments.path("default"), name + "-00001-deployment", lambda obj: True)
-    assert image in [container["image"] for container in made["spec"]["template"]["spec"]["containers"]]
+    child = eventually(api, deployments.path("default"), name + "-00001-deployment", lambda obj: True)
+    assert image in [container["image"] for container in child["spec"]["template"]["spec"]["containers"]]
