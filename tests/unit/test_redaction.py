@@ -158,7 +158,7 @@ def ref(kind: str) -> ObjectRef:
     return ObjectRef("", kind, "n", "x")
 
 
-CHANGES: List[Tuple[str, Tuple[str, Any, Any], bool, Tuple[str, str]]] = [
+CHANGES: List[Tuple[str, Tuple[str, Any, Any], bool, Tuple[Any, Any]]] = [
     ("Secret", ("data.a", b64("one"), b64(CANARY)), False, ("***", "***")),
     ("Secret", ("data", None, {"a": CANARY}), False, ("(none)", "***")),
     ("Secret", ("type", "Opaque", "x"), False, ("Opaque", "x")),

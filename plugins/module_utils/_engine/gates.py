@@ -66,7 +66,7 @@ def hooks_of(config: KubeObject, component: str, runtime_rules: bool) -> Tuple[H
 
 def _fits(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """As :func:`evidence.selects`, but an empty selector of a webhook selects everything."""
-    return not selector or selects(selector, labels)
+    return not any(selector.values()) or selects(selector, labels)
 
 
 def _rule_fits(rule: Mapping[str, Any], resource: Resource, operation: str) -> bool:

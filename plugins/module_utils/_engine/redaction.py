@@ -146,9 +146,9 @@ def _environment(value: Any) -> Iterator[str]:
         for item in value:
             yield from _environment(item)
     elif isinstance(value, dict):
-        if isinstance(value.get("name"), str) and isinstance(value.get("value"), str):
-            if not re.fullmatch(r"[A-Za-z]+|[\d.]+", value["value"]):
-                yield value["value"]
+        text = value.get("value")
+        if isinstance(value.get("name"), str) and isinstance(text, str) and not re.fullmatch(r"[A-Za-z]+|[\d.]+", text):
+            yield text
         for below in value.values():
             yield from _environment(below)
 
@@ -165,16 +165,19 @@ def _secret_looking(value: Any, name: str) -> Iterator[str]:
     elif isinstance(value, str):
         if looks_secret(name):
             yield value
-        for pattern in (_LINE, _JSON_PAIR):
-            texts = value.splitlines() if pattern is _LINE else [value]
-            for found in (match for text in texts for match in pattern.finditer(text)):
-                if looks_secret(found.group(1)):
-                    yield found.group(2)
-        for found in _OPTION.finditer(value):
-            if looks_secret(found.group(2)):
-                yield found.group(3)
-        for found in _IN_URL.finditer(value):
-            yield found.group(2)
+        yield from _in_text(value)
+
+
+def _in_text(text: str) -> Iterator[str]:
+    """Secret values inside YAML, JSON, properties, command lines and addresses."""
+    pairs = [match.group(1, 2) for line in text.splitlines() for match in _LINE.finditer(line)]
+    pairs += [match.group(1, 2) for match in _JSON_PAIR.finditer(text)]
+    pairs += [match.group(2, 3) for match in _OPTION.finditer(text)]
+    for name, secret in pairs:
+        if looks_secret(name):
+            yield secret
+    for match in _IN_URL.finditer(text):
+        yield match.group(2)
 
 
 def shown_change(ref: ObjectRef, change: Tuple[str, Any, Any], user_patched: bool) -> Tuple[str, str, str]:
