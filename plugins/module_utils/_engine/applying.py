@@ -319,15 +319,23 @@ class Applier:
             reason = self._unserved(item.wanted.resource)
             if reason:
                 return reason
-        if work.rank >= WORKLOAD:
-            before = (PASSIVE,) if work.rank == WORKLOAD else (PASSIVE, WORKLOAD)
-            if work.rank != WEBHOOK and any(other.rank in before for other in run.left if other is not work):
-                return "what it reads is not written yet"
-        if work.rank == WEBHOOK and item.live is None:
-            reason = self._no_backend(item)
-            if reason:
-                return reason
+        reason = self._too_early(run, work)
+        if reason:
+            return reason
         return self._gates.closed(item.ref, item.wanted, item.live, self._endpoints)
+
+    def _too_early(self, run: Run, work: Work) -> str:
+        """What of its own component has to come before a workload, a restart or a webhook configuration."""
+        if work.rank == WEBHOOK:
+            return self._no_backend(work.item) if work.item.live is None else ""
+        if work.rank < WORKLOAD:
+            return ""
+        before = (PASSIVE,) if work.rank == WORKLOAD else (PASSIVE, WORKLOAD)
+        if any(other.rank in before for other in run.left if other is not work):
+            return "what it reads is not written yet"
+        # A controller that starts before its kinds are served crashes, and backs off for longer than this takes.
+        definitions = (other for other in run.works if other.rank == DEFINITION)
+        return next(filter(None, map(self._not_established, definitions)), "")
 
     def _no_backend(self, item: Item) -> str:
         """On first install a webhook configuration is written after its back end is there, or it blocks everybody."""
@@ -343,20 +351,25 @@ class Applier:
         known = self._served.get(resource, "")
         if known == "yes":
             return ""
+        reason = self._not_established(work)
+        if reason:
+            return reason
+        if known != "asking":
+            self._served[resource] = "asking"
+            self._pool.submit(self._ask_served, resource)
+        return "%s is established, but not served yet" % work.item.ref.name
+
+    def _not_established(self, work: Work) -> str:
+        """Why a CustomResourceDefinition of this run does not count yet."""
         name = work.item.ref.name
         if work.state != "done":
             return "CustomResourceDefinition %s is not written yet" % name
         live = self._watcher.get(CRDS, work.item.ref)
         verdict = kstatus(live, datetime.now(timezone.utc)) if live else None
-        if verdict is None or verdict.state is not State.CURRENT:
-            return "CustomResourceDefinition %s is not established%s" % (
-                name,
-                ": " + verdict.message if verdict and verdict.message else "",
-            )
-        if known != "asking":
-            self._served[resource] = "asking"
-            self._pool.submit(self._ask_served, resource)
-        return "%s is established, but not served yet" % name
+        if verdict is not None and verdict.state is State.CURRENT:
+            return ""
+        more = ": " + verdict.message if verdict and verdict.message else ""
+        return "CustomResourceDefinition %s is not established%s" % (name, more)
 
     def _ask_served(self, resource: Resource) -> None:
         """Established and served are two moments: read the kind once before anything is written to it."""
