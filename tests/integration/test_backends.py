@@ -125,6 +125,20 @@ def test_a_bad_object_is_refused_by_the_real_webhook(api: Api, name: str) -> Non
     assert message in refusal.value.message
 
 
+def test_the_older_release_has_its_own_back_ends(installed: Callable[[str], Any]) -> None:
+    """v1.10.2 has the Training Operator; it speaks for PyTorchJobs."""
+    api = Api.connect(str(installed("v1.10.2").sandbox.kubeconfig))
+    replicas = {"Master": {"replicas": 1, **training_template()["spec"]}}
+    obj = {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "PyTorchJob",
+        "metadata": {"name": "bad", "namespace": "default"},
+        "spec": {"pytorchReplicaSpecs": replicas},
+    }
+    with pytest.raises(ApiError, match="must have at least one container with name pytorch"):
+        api.create(kind(api, "kubeflow.org/v1", "PyTorchJob"), obj, dry=True)
+
+
 def test_a_bad_setting_of_knative_is_refused(api: Api) -> None:
     """Knative's webhook also guards its ConfigMaps, through rules that it writes itself."""
     maps = kind(api, "v1", "ConfigMap")
