@@ -102,7 +102,7 @@ def has_ca(obj: KubeObject) -> bool:
 
 def refusal(client: Client, path: str) -> str:
     """Why a ConfigMap cannot be written; tried until that is so, because a pod's connections end a moment after it."""
-    for number in range(100):
+    for number in range(600):
         try:
             client.create(path, config_map("refused-%d" % number))
         except ApiStatus as error:
