@@ -332,11 +332,13 @@ class Session:
             snapshot, wanted, record = self._plan(api, chosen, rendered, record)
             plan = self.outcome.plan
             assert plan is not None
-            if plan.stops:
+            # Objects that look like somebody else's are another run's if the record changed while we planned.
+            overtaken = bool(plan.stops) and load(api).resource_version != record.resource_version
+            if plan.stops and not overtaken:
                 raise refusal(plan)
             self._judge(api, chosen, snapshot, wanted)
             self.outcome.clock.lap("health")
-            if plan.writes:
+            if plan.writes or overtaken:
                 self._with_lock(api, chosen, rendered, snapshot, wanted, record)
             elif self.outcome.findings:
                 self._carry_out(api, chosen, snapshot, wanted, record)
