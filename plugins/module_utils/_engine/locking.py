@@ -172,14 +172,27 @@ class Lock:
             self._version = written["metadata"]["resourceVersion"]
             self._valid_until = started + DURATION_SECONDS
 
-    def _look_again(self) -> None:
-        """After a lost answer: the renewal may have been written, then its version is the one to go on from."""
+    def _look_again(self) -> bool:
+        """After a lost answer: the renewal may have been written, then its version is the one to go on from.
+
+        :returns: whether the lease is known to be ours still.
+        """
         try:
             lease = self._api.get(LEASES, OUR_NAMESPACE, NAME)
         except EngineError:
-            return
-        if lease and lease["spec"].get("holderIdentity") == self._holder:
-            self._version = lease["metadata"]["resourceVersion"]
+            return False
+        if not lease or lease["spec"].get("holderIdentity") != self._holder:
+            return False
+        self._version = lease["metadata"]["resourceVersion"]
+        return True
 
     def _release(self) -> None:
-        self._api.replace(LEASES, self._body("", self._since, self._transitions))
+        """Let the next one in. What the run did stands whether this succeeds or not: else the lease lapses by itself."""
+        for _attempt in range(2):
+            try:
+                self._api.replace(LEASES, self._body("", self._since, self._transitions))
+                return
+            except EngineError:
+                # A conflict may be with ourselves: a renewal, or this release, whose answer was lost.
+                if not self._look_again():
+                    return
