@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
 from .api import Api, ApiError, Resource
@@ -17,6 +18,8 @@ from .objects import KubeObject, ObjectRef, ref_of
 WATCH_SECONDS = 240
 # After a watch failed: long enough to spare a restarting server, short enough that nobody notices.
 AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+# A watch that ends without an event before this did not come to its end: something in between cuts it off.
+SHORT_SECONDS = 1.0
 
 
 class Watcher:
@@ -90,19 +93,27 @@ class Watcher:
             try:
                 if not version:
                     version = self._relist(resource, selector)
+                started, before = time.monotonic(), version
                 version = self._follow(resource, version, selector)
-                failures = 0
                 self.trouble.pop(resource, None)
+                if version == before and time.monotonic() - started < SHORT_SECONDS:
+                    self._pause(failures)  # it was ended before it said anything
+                    failures += 1
+                else:
+                    failures = 0
             except ApiError as error:
                 self.trouble[resource] = error.message
                 if error.status == 410:
                     version = ""
                     continue
-                self._stop.wait(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
+                self._pause(failures)
                 failures += 1
             except EngineError as error:
                 self.trouble[resource] = error.cause
                 return
+
+    def _pause(self, failures: int) -> None:
+        self._stop.wait(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
 
     def _relist(self, resource: Resource, selector: str) -> str:
         items, version = self._api.list(resource, selector=selector)
