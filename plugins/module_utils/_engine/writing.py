@@ -32,6 +32,7 @@ EARLIER_TOOLS = (
 )
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 RESTARTED_AT = "mlplatform.kubeflow/restarted-at"
+TAKE_OVER_ATTEMPTS = 5
 
 
 def carry_out(api: Api, item: Item, policy: Policy) -> KubeObject:
@@ -79,9 +80,34 @@ def _restart(api: Api, item: Item) -> KubeObject:
 
 
 def _take_over(api: Api, item: Item) -> None:
-    """Make what earlier tools own ours, so that what they set and we do not want is removed, not orphaned."""
+    """Make what earlier tools own ours, so that what they set and we do not want is removed, not orphaned.
+
+    A controller may write the object's status at any time, and then our resourceVersion is an old one: it is read again.
+    """
     live = item.live
-    assert live is not None
+    for _attempt in range(TAKE_OVER_ATTEMPTS):
+        if live is None:
+            return
+        try:
+            _migrate(api, item, live)
+            return
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            live = api.get(item.wanted.resource, item.ref.namespace, item.ref.name)
+    raise EngineError(
+        "it changes faster than it can be taken over",
+        subject=str(item.ref),
+        next_step="find out who writes to it all the time, then run this again",
+        component=item.component,
+    )
+
+
+def _migrate(api: Api, item: Item, live: KubeObject) -> None:
+    """One attempt of :func:`_take_over`.
+
+    :raises ApiError: 409 if the object is not the one that we read any more.
+    """
     managed = live["metadata"].get("managedFields") or []
     earlier = [
         entry
@@ -102,7 +128,8 @@ def _take_over(api: Api, item: Item) -> None:
     }
     rest = [entry for entry in managed if entry not in earlier]
     patch: List[Mapping[str, Any]] = [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+        # Not "test": what fails it is 422, which says as little as any other mistake; this is a conflict.
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
         {"op": "replace", "path": "/metadata/managedFields", "value": [*rest, ours]},
     ]
     if LAST_APPLIED in (live["metadata"].get("annotations") or {}):
