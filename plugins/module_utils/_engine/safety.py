@@ -30,10 +30,16 @@ def crd_overwrite(live: KubeObject, wanted: KubeObject) -> str:
     return ""
 
 
+# Nothing can be written into these while they go away.
+HOLD_OTHERS = ("Namespace", "CustomResourceDefinition")
 OVERWRITE: Dict[str, Callable[[KubeObject, KubeObject], str]] = {"CustomResourceDefinition": crd_overwrite}
 
 
 def refuse_overwrite(live: Optional[KubeObject], wanted: KubeObject) -> str:
     """Why an object that is there must not be overwritten with what we want; "" if it may."""
+    if live is None:
+        return ""
+    if wanted["kind"] in HOLD_OTHERS and live["metadata"].get("deletionTimestamp"):
+        return "it is being deleted, and what is in it goes with it: run this again when it is gone"
     rule = OVERWRITE.get(wanted["kind"])
-    return rule(live, wanted) if live is not None and rule is not None else ""
+    return rule(live, wanted) if rule is not None else ""
