@@ -14,6 +14,7 @@ import base64
 import gzip
 import json
 import os
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
@@ -95,12 +96,15 @@ def load(api: Api) -> Record:
     data = secret.get("data") or {}
     try:
         key = base64.b64decode(data[_KEY])
+        if not key:
+            raise ValueError("its %s is empty" % _KEY)
         components = {
             name[len(_PREFIX) :]: _decode(value) for name, value in data.items() if name.startswith(_PREFIX)
         }
-    except (KeyError, ValueError, OSError) as problem:
+    except (KeyError, TypeError, ValueError, EOFError, OSError, zlib.error) as problem:
+        lacking = "%s is missing" % problem if isinstance(problem, KeyError) else str(problem)
         raise EngineError(
-            "the record cannot be read: %s" % problem,
+            "the record cannot be read: %s" % lacking,
             subject="Secret %s/%s" % (OUR_NAMESPACE, NAME),
             next_step="restore it from a backup, or delete it and adopt what is there with kubeflow_adopt: [all]",
         ) from problem

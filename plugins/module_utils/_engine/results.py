@@ -30,10 +30,14 @@ def write_file(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=str(path.parent), prefix="." + path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, str(path))
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(name, 0o644)
+            os.replace(name, str(path))
+        except OSError:
+            os.unlink(name)
+            raise
     except OSError as problem:
         raise EngineError(
             "cannot write: %s" % problem.strerror,
