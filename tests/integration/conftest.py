@@ -10,13 +10,12 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping
+from typing import Any, Callable, Iterator, List, Mapping
 
 import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Lines, Progress
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._operations import run_apply
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import controlplane, lifecycle
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.kube import Client
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox, SandboxSpec
@@ -37,9 +36,10 @@ def wait_until(client: Client, path: str, good: Callable[[KubeObject], Any], sec
     end = time.monotonic() + seconds
     seen = "nothing"
     for event in client.stream("%s?watch=1&timeoutSeconds=%d" % (path, seconds), "application/json"):
-        if event["type"] != "DELETED" and good(event["object"]):
-            return event["object"]
-        seen = str(event["object"])[:1500]
+        obj: KubeObject = event["object"]
+        if event["type"] != "DELETED" and good(obj):
+            return obj
+        seen = str(obj)[:1500]
         if time.monotonic() > end:
             break
     raise AssertionError("%s: not within %.0f s; the last was %s" % (path, seconds, seen))
@@ -138,53 +138,3 @@ def _snapshot_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     yield write
     shutil.rmtree(folder)
-
-
-@pytest.fixture(name="mirror", scope="session")
-def _mirror() -> str:
-    """Where upstream's archives are found; "" for their public addresses."""
-    return os.environ.get("KUBEFLOW_MIRROR", "")
-
-
-@pytest.fixture(name="install", scope="session")
-def _install(cache_dir: Path, mirror: str, progress: Progress) -> Callable[[Sandbox, str], Dict[str, Any]]:
-    """Installs a release into a sandbox with the engine; ``install(sandbox, "26.03")`` is what ``apply`` answers."""
-
-    def install(sandbox: Sandbox, release: str) -> Dict[str, Any]:
-        arguments = {
-            "kubeconfig": str(sandbox.kubeconfig),
-            "version": release,
-            "mirror": mirror,
-            "cache_dir": str(cache_dir),
-            "timeout": 600,
-        }
-        answer = run_apply(arguments, sandbox.name, False, progress, None)
-        assert not answer["failed"], answer["msg"]
-        return answer
-
-    return install
-
-
-@pytest.fixture(name="installed", scope="session")
-def _installed(
-    sandboxes: Sandboxes, install: Callable[[Sandbox, str], Dict[str, Any]], snapshot_of: Callable[[Sandbox], Path]
-) -> Callable[[str], Path]:
-    """A snapshot of a sandbox with a whole release in it, healthy; each release is installed once."""
-    known: Dict[str, Path] = {}
-
-    def snapshot(release: str) -> Path:
-        if release not in known:
-            name = "installed-" + release.replace(".", "-")
-            install(sandboxes.make(name, release=release, real=True), release)
-            made = sandboxes.make(name, release=release, real=True)
-            known[release] = snapshot_of(made)
-            sandboxes.remove(name)
-        return known[release]
-
-    return snapshot
-
-
-@pytest.fixture(name="platform", scope="session")
-def _platform(sandboxes: Sandboxes, installed: Callable[[str], Path]) -> Sandbox:
-    """A copy of the newest release's snapshot with its real controllers and webhooks, for tests that leave it as it was."""
-    return sandboxes.make("platform", release="26.03", real=True, snapshot=installed("26.03"))

@@ -214,9 +214,11 @@ def cert_manager_crd(plural: str, kind: str, scope: str) -> KubeObject:
     }
 
 
-def established(obj: KubeObject) -> bool:
-    """Whether a CRD is served."""
-    return any(c["type"] == "Established" and c["status"] == "True" for c in obj.get("status", {}).get("conditions", []))
+def served(plural: str) -> Callable[[KubeObject], bool]:
+    """Whether it is the CRD of this name, and served."""
+    return lambda obj: obj["metadata"]["name"].startswith(plural) and any(
+        c["type"] == "Established" and c["status"] == "True" for c in obj.get("status", {}).get("conditions", [])
+    )
 
 
 def is_ready(obj: KubeObject) -> bool:
@@ -227,10 +229,14 @@ def is_ready(obj: KubeObject) -> bool:
 @pytest.fixture(name="cert_manager")
 def _cert_manager(client: Client) -> Iterator[None]:
     """cert-manager as far as the sandbox plays it: its CRDs, and pods of its Deployments."""
-    kinds = [("certificates", "Certificate", "Namespaced"), ("issuers", "Issuer", "Namespaced"), ("clusterissuers", "ClusterIssuer", "Cluster")]
+    kinds = [
+        ("certificates", "Certificate", "Namespaced"),
+        ("issuers", "Issuer", "Namespaced"),
+        ("clusterissuers", "ClusterIssuer", "Cluster"),
+    ]
     for plural, kind, scope in kinds:
         client.create(CRDS, cert_manager_crd(plural, kind, scope))
-        wait_until(client, CRDS, lambda obj, name=plural: obj["metadata"]["name"].startswith(name) and established(obj))
+        wait_until(client, CRDS, served(plural))
     client.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "cert-manager"}})
     yield
     client.delete("/api/v1/namespaces/cert-manager")

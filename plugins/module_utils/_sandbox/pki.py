@@ -70,6 +70,8 @@ class Authority:
             .not_valid_before(now - timedelta(minutes=5))
             .not_valid_after(now + LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_usage(sign=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         with open(os.open(folder / "ca.key", os.O_CREAT | os.O_WRONLY, 0o600), "wb") as handle:
@@ -91,6 +93,8 @@ class Authority:
             .not_valid_after(now + LIFETIME - timedelta(days=1))
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(_usage(sign=False), critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return Pair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
@@ -113,6 +117,21 @@ class Authority:
         context = _server_context(self.issue(["sandbox.invalid"]))
         context.sni_callback = choose
         return context
+
+
+def _usage(sign: bool) -> x509.KeyUsage:
+    """For an authority (``sign``) or for a server and client; strict verifiers want it said."""
+    return x509.KeyUsage(
+        digital_signature=not sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign,
+        crl_sign=sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
