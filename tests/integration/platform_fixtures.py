@@ -46,14 +46,14 @@ class Installed:
     snapshot: Path
 
 
-@pytest.fixture(name="installed", scope="session")
-def _installed(sandboxes: Maker, snapshot_of: Callable[[Sandbox], Path]) -> Callable[[str], Installed]:
+@pytest.fixture(name="built", scope="session")
+def _built(sandboxes: Maker, snapshot_of: Callable[[Sandbox], Path]) -> Callable[[str], Installed]:
     """Makes :class:`Installed` of a release, once."""
     made: Dict[str, Installed] = {}
 
     def install(release: str) -> Installed:
         if release not in made:
-            sandbox = sandboxes.make("installed-%s" % release.replace(".", "-"), release=release, real=True)
+            sandbox = sandboxes.make("built-%s" % release.replace(".", "-"), release=release, real=True)
             audit = Audit(sandbox)
             outcome = healthy(converge(sandbox, release))
             cluster = Cluster(sandbox)
@@ -65,7 +65,13 @@ def _installed(sandboxes: Maker, snapshot_of: Callable[[Sandbox], Path]) -> Call
     return install
 
 
+@pytest.fixture(name="installed", scope="session")
+def _installed(built: Callable[[str], Installed]) -> Callable[[str], Path]:
+    """A snapshot of a sandbox with a whole release in it, healthy; each release is installed once."""
+    return lambda release: built(release).snapshot
+
+
 @pytest.fixture(name="platform", scope="session")
-def _platform(installed: Callable[[str], Installed]) -> Sandbox:
-    """A running sandbox with all of the newest release on it, healthy; tests leave it as they found it."""
-    return installed("26.03").sandbox
+def _platform(built: Callable[[str], Installed]) -> Sandbox:
+    """A running sandbox with all of the newest release in it, healthy; tests leave it as they found it."""
+    return built("26.03").sandbox

@@ -421,3 +421,41 @@ def labelled(cluster: Cluster, refs: Iterable[ObjectRef], versions: Mapping[Obje
 def at_proxy(sandbox: Sandbox, kubeconfig: Path) -> Sandbox:
     """The same sandbox, reached through another kubeconfig."""
     return replace(sandbox, kubeconfig=kubeconfig)
+
+
+# ---------------------------------------------------------------- runs that are killed at a known write
+
+_KILLED_RUN = """
+import dataclasses, json, os, signal, sys
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Request, Session
+
+told = json.loads(sys.argv[1])
+left = [told.pop("writes")]
+
+def guard():
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+for name in ("components", "scope", "release_dirs"):
+    if isinstance(told.get(name), list):
+        told[name] = tuple(told[name])
+Session(Request(**told), Silent(), guard).converge()
+"""
+
+
+def killed_after(request: Request, writes: int, seconds: float = 300.0) -> bool:
+    """Run the engine in a process that is killed just before write number ``writes + 1``; whether it was.
+
+    Records, the lock and retries are writes, too. The request's policy is the default one.
+    """
+    told = {key: value for key, value in vars(request).items() if key != "policy"}
+    process = subprocess.run(
+        [sys.executable, "-c", _KILLED_RUN, json.dumps({**told, "writes": writes})],
+        env={**os.environ, "PYTHONPATH": str(COLLECTIONS)},
+        timeout=seconds,
+        check=False,
+    )
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode != 0

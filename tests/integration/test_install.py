@@ -29,42 +29,42 @@ Clone = Callable[..., Sandbox]
 class TestInstall:
     """What has to be true after one run on an empty cluster."""
 
-    def test_every_object_is_there_and_says_whose_it_is(self, installed: Install, release: str) -> None:
+    def test_every_object_is_there_and_says_whose_it_is(self, built: Install, release: str) -> None:
         """Nothing of the render is missing, and each object names its component."""
-        done = installed(release)
+        done = built(release)
         assert done.outcome.render is not None
         wanted = {ref: item.component for ref, item in done.outcome.render.objects.items()}
         assert {ref: done.objects[ref]["metadata"]["labels"][COMPONENT_LABEL] for ref in done.objects} == wanted
 
-    def test_every_pod_is_ready(self, installed: Install, release: str) -> None:
+    def test_every_pod_is_ready(self, built: Install, release: str) -> None:
         """Healthy means that its pods serve, not that Deployments were accepted."""
-        done = installed(release)
+        done = built(release)
         late = [pod["metadata"]["namespace"] + "/" + pod["metadata"]["name"] for pod in done.pods if not is_ready(pod)]
         assert not late
         assert len(done.pods) > 25
 
-    def test_no_write_was_turned_down(self, installed: Install, release: str) -> None:
+    def test_no_write_was_turned_down(self, built: Install, release: str) -> None:
         """Order comes from knowledge: the API server's own log has no write of ours that it rejected."""
-        writes = [call for call in installed(release).calls if call.writes]
-        assert len(writes) > len(installed(release).objects)
+        writes = [call for call in built(release).calls if call.writes]
+        assert len(writes) > len(built(release).objects)
         assert not [str(call) for call in writes if call.code >= 400]
 
-    def test_every_object_was_written_once(self, installed: Install, release: str) -> None:
+    def test_every_object_was_written_once(self, built: Install, release: str) -> None:
         """No blind retry, and no second write that only repeats the first."""
-        done = installed(release)
+        done = built(release)
         paths = Counter(call.path for call in done.calls if call.writes and "/mlplatform-kubeflow" not in call.path)
         assert not {path: count for path, count in paths.items() if count > 1}
         assert len(paths) == len(done.objects)
 
-    def test_our_count_of_requests_is_the_api_servers(self, installed: Install, release: str) -> None:
+    def test_our_count_of_requests_is_the_api_servers(self, built: Install, release: str) -> None:
         """The figures in the results can be believed."""
-        done = installed(release)
+        done = built(release)
         assert done.outcome.traffic["writes"] == sum(1 for call in done.calls if call.writes)
         assert done.outcome.traffic["rejected"] == []
 
-    def test_the_second_run_writes_nothing(self, installed: Install, release: str) -> None:
+    def test_the_second_run_writes_nothing(self, built: Install, release: str) -> None:
         """A no-op stays within 60 requests, takes no lock and writes nothing at all: the audit log counts."""
-        done = installed(release)
+        done = built(release)
         audit = Audit(done.sandbox)
         outcome = healthy(converge(done.sandbox, release))
         assert not outcome.changed
@@ -77,10 +77,10 @@ class TestInstall:
 
 
 def test_the_playbook_changes_nothing_when_every_back_end_is_dead(
-    installed: Install, clone: Clone, tmp_path: Path
+    built: Install, clone: Clone, tmp_path: Path
 ) -> None:
     """A dead webhook must not turn a daily run red: ``site`` on a cluster whose webhooks all fail is changed=0."""
-    done = installed("26.03")
+    done = built("26.03")
     sandbox = clone(done.snapshot)
     processes.end_role(sandbox.dir, "agent")
     audit = Audit(sandbox)
@@ -92,9 +92,9 @@ def test_the_playbook_changes_nothing_when_every_back_end_is_dead(
     assert len(calls) <= NO_OP_REQUESTS
 
 
-def test_one_component_alone(installed: Install, clone: Clone) -> None:
+def test_one_component_alone(built: Install, clone: Clone) -> None:
     """A scoped run reads and writes its own component, and leaves what others own alone."""
-    sandbox = clone(installed("26.03").snapshot)
+    sandbox = clone(built("26.03").snapshot)
     cluster = Cluster(sandbox)
     cluster.api.send("DELETE", "/apis/apps/v1/namespaces/kubeflow/deployments/centraldashboard")
     cluster.api.send("DELETE", "/apis/apps/v1/namespaces/kubeflow/deployments/katib-ui")
@@ -110,9 +110,9 @@ def test_one_component_alone(installed: Install, clone: Clone) -> None:
     assert [str(item.ref) for item in left.writes] == ["Deployment.apps kubeflow/katib-ui"]
 
 
-def test_the_demo_tenant_comes_only_when_it_is_asked_for(installed: Install, clone: Clone) -> None:
+def test_the_demo_tenant_comes_only_when_it_is_asked_for(built: Install, clone: Clone) -> None:
     """It is off by default; asked for, its Profile becomes a namespace, and nothing else is written."""
-    done = installed("26.03")
+    done = built("26.03")
     assert not [ref for ref in done.objects if ref.kind == "Profile"]
     sandbox = clone(done.snapshot)
     assert done.outcome.chosen is not None
@@ -135,9 +135,9 @@ def test_a_component_whose_needs_are_missing_is_refused(sandbox: Sandbox) -> Non
     assert not audit.writes()
 
 
-def test_the_record_names_every_object_with_its_uid(installed: Install) -> None:
+def test_the_record_names_every_object_with_its_uid(built: Install) -> None:
     """What is in the record is what is in the cluster: later issues delete and upgrade by it."""
-    done = installed("26.03")
+    done = built("26.03")
     record = load(Cluster(done.sandbox).api)
     recorded: Dict[Any, str] = {
         ref: entry.uid for component in record.components.values() for ref, entry in component.entries.items()
