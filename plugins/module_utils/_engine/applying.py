@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from .api import Api, ApiError, Resource, resource_of_crd
+from .blame import SHOWN, broken, timed_out
 from .catalogue import Component, Release
 from .errors import EngineError
 from .gatekeeping import GateKeeper
@@ -216,8 +217,8 @@ class Applier:
         if run.state == "writing" and not run.left:
             run.state, run.settling_since, run.dirty = "settling", time.monotonic(), True
             self._ledger.note(run, self._written)
-        if run.state == "settling":
-            self._maybe_settled(run)
+        if run.state in ("writing", "settling"):
+            self._look(run)
         if run.state in ("writing", "settling") and time.monotonic() - run.started > self._timeout:
             self._fail(run, self._timed_out(run))
         return run.state != before
@@ -242,22 +243,29 @@ class Applier:
             ready_endpoints=self._endpoints,
         )
 
-    def _maybe_settled(self, run: Run) -> None:
+    def _look(self, run: Run) -> None:
+        """Settled is who has no findings. Something final ends a component also while it is being written:
+        a controller that crashes is why its webhook does not answer."""
         now = time.monotonic()
-        look = now - max(run.settling_since, run.looked) > LOOK_SECONDS
-        if not run.dirty and not look:
+        look = now - max(run.settling_since, run.started, run.looked) > LOOK_SECONDS
+        if not look and (run.state == "writing" or not run.dirty):
             return
         run.dirty = False
         if look:
             run.looked = now
-        objects = [(ref, want, self._live(ref, want), self._generation(ref)) for ref, want in run.judged]
-        run.findings = self._judge.findings(objects, self._context(), look_at_pods=look)
+        run.findings = self._findings(run, look)
         final = [finding for finding in run.findings if finding.final]
         if final:
             self._fail(run, broken(run.component.name, final[0]))
-        elif not run.findings:
+        elif not run.findings and run.state == "settling":
             run.state, run.ended = "healthy", now
             self._report(run)
+
+    def _findings(self, run: Run, look_at_pods: bool) -> Tuple[Finding, ...]:
+        """What is not healthy of what this component has already."""
+        coming = {work.item.ref for work in run.left}
+        objects = [(ref, want, self._live(ref, want), self._generation(ref)) for ref, want in run.judged if ref not in coming]
+        return self._judge.findings(objects, self._context(), look_at_pods=look_at_pods)
 
     def _report(self, run: Run) -> None:
         done = [work for work in run.works if work.state == "done"]
@@ -276,14 +284,9 @@ class Applier:
         self._progress.say(run.component.name, "failed: %s" % str(error).split("\n", maxsplit=1)[0])
 
     def _timed_out(self, run: Run) -> EngineError:
-        waiting = [str(finding) for finding in run.findings]
-        waiting += ["%s: %s" % (work.item.ref, self._closed(run, work) or "being written") for work in run.left[:5]]
-        return EngineError(
-            "not healthy after %d s" % self._timeout,
-            found="; ".join(waiting[:5]) or "nothing",
-            next_step="look at what was still missing; kubeflow_timeout sets the time that a component may take",
-            component=run.component.name,
-        )
+        left = sorted(run.left, key=lambda work: work.rank)[:SHOWN]
+        closed = [(work.item.ref, self._closed(run, work) or "being written") for work in left]
+        return timed_out(run.component.name, self._timeout, self._findings(run, True), closed)
 
     # ---------------------------------------------------------------- writes
 
@@ -479,15 +482,3 @@ def _early(error: ApiError) -> bool:
     if error.status == 403 and "being terminated" in error.message:
         return True
     return error.status == 409 and not error.field_conflict and "object has been modified" in error.message
-
-
-def broken(component: str, finding: Finding) -> EngineError:
-    """The error for an object that will not become healthy."""
-    evidence = finding.evidence[0] if finding.evidence else None
-    return EngineError(
-        str(evidence) if evidence else finding.message or finding.reason,
-        subject=str(finding.ref),
-        found=finding.message if evidence else "",
-        component=component,
-        next_step="mend the cause and run this again; it goes on from here",
-    )
