@@ -210,8 +210,6 @@ def _from_path(tool: Tool, version: str, cache_dir: Path, progress: Optional[Pro
     found = shutil.which(tool.name)
     if not found:
         raise _NotThere("not on the PATH")
-    if not tool.exact:
-        return Path(found)
     try:
         said = subprocess.run(
             [found, *tool.ask], stdin=subprocess.DEVNULL, capture_output=True, timeout=RUN_SECONDS, check=False
@@ -219,7 +217,7 @@ def _from_path(tool: Tool, version: str, cache_dir: Path, progress: Optional[Pro
     except (OSError, subprocess.SubprocessError) as error:
         raise _NotThere("%s does not run: %s" % (found, error)) from error
     match = re.search(r"\d+\.\d+\.\d+[-+.\w]*", (said.stdout + said.stderr).decode(errors="replace"))
-    if not match or match.group() != version:
+    if not match or (tool.exact and match.group() != version):
         raise _NotThere("%s is %s" % (found, match.group() if match else "of unknown version"))
     return Path(found)
 
