@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,22 @@ from ._engine.results import Results, write_file
 from ._engine.session import Outcome, Session, choose, declared, refusal, render_chosen, scrubbed
 
 Answer = Dict[str, Any]
+Operation = Callable[[Mapping[str, Any], str, bool, Progress, Optional[Callable[[], None]]], Answer]
+
+
+def told(operation: Operation) -> Operation:
+    """The operation, with what it raises as an answer: a person gets the story, not a traceback."""
+
+    @functools.wraps(operation)
+    def call(
+        arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
+    ) -> Answer:
+        try:
+            return operation(arguments, cluster, check, progress, guard)
+        except EngineError as error:
+            return {"changed": False, "failed": True, "msg": str(error)}
+
+    return call
 
 
 def guard_against_orphans(parent: int) -> Callable[[], None]:
@@ -54,6 +71,7 @@ def _text(outcome: Outcome) -> str:
     return "\n".join(parts)
 
 
+@told
 def run_plan(
     arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
 ) -> Answer:
@@ -82,6 +100,7 @@ def run_plan(
     }
 
 
+@told
 def run_apply(
     arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
 ) -> Answer:
@@ -129,6 +148,7 @@ def session_refusal(session: Session) -> EngineError:
     return refusal(session.outcome.plan)
 
 
+@told
 def run_health(
     arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
 ) -> Answer:
@@ -155,6 +175,7 @@ def run_health(
     }
 
 
+@told
 def run_kustomize(
     arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
 ) -> Answer:

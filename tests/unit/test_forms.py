@@ -115,7 +115,7 @@ def test_only_our_apply_is_ours() -> None:
     assert own_entry(thing("ConfigMap")) is None
 
 
-LIVE = {
+LIVE: Dict[str, Any] = {
     "metadata": {"labels": {"a": "1", "b": "2"}},
     "spec": {
         "items": [{"name": "x", "value": 1, "other": 9}, {"name": "y", "value": 2}],
@@ -124,7 +124,7 @@ LIVE = {
         "atomic": [1, 2],
     },
 }
-PROJECTIONS = {
+PROJECTIONS: Dict[str, Any] = {
     "a field": ({"f:metadata": {"f:labels": {"f:a": {}}}}, {"metadata": {"labels": {"a": "1"}}}),
     "a field that is gone": ({"f:metadata": {"f:labels": {"f:c": {}}}}, {"metadata": {"labels": {}}}),
     "a whole list": ({"f:spec": {"f:atomic": {}}}, {"spec": {"atomic": [1, 2]}}),
@@ -151,7 +151,7 @@ def test_of_a_live_object_only_our_part_counts(case: str) -> None:
 
 def test_the_order_of_a_keyed_list_does_not_matter() -> None:
     """The server may keep it in another order after somebody else's write."""
-    fields = {"f:spec": {"f:items": {'k:{"name":"x"}': {"f:value": {}}, 'k:{"name":"y"}': {"f:value": {}}}}}
+    fields: Dict[str, Any] = {"f:spec": {"f:items": {'k:{"name":"x"}': {"f:value": {}}, 'k:{"name":"y"}': {"f:value": {}}}}}
     other = copy.deepcopy(LIVE)
     other["spec"]["items"].reverse()
     assert project(fields, LIVE) == project(fields, other)

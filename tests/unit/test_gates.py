@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Dict, FrozenSet, List, Optional
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_any_rule_is_enough_and_none_is_no_call() -> None:
     assert not admits(hook([]), PODS, pod(), {}, "CREATE")
 
 
-SELECTORS = [
+SELECTORS: List[Tuple[Any, bool]] = [
     (None, True),
     ({}, True),
     ({"matchLabels": {}}, True),

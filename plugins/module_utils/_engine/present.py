@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .applying import ComponentOutcome
 from .errors import EngineError
+from .objects import ObjectRef
 from .planning import STOPS, WRITES, Item, Verdict
 from .session import Outcome, plan_line
 from .settling import Finding
@@ -17,6 +18,7 @@ from .settling import Finding
 # A plan names so many objects of a component; plan.json has them all.
 NAMED = 8
 WIDTH = 80
+UNSPOKEN = ("admissionregistration.k8s.io", "apiextensions.k8s.io", "rbac.authorization.k8s.io", "apps", "batch")
 
 
 def plan_text(outcome: Outcome, named: int = NAMED) -> str:
@@ -24,7 +26,7 @@ def plan_text(outcome: Outcome, named: int = NAMED) -> str:
     plan = outcome.plan
     if plan is None:
         return ""
-    lines = [plan_line(plan)]
+    lines = _wrapped(plan_line(plan), 2)
     lines += _group_lines(plan.stops, "!", named)
     lines += _group_lines(plan.writes, " ", named)
     if plan.leftovers:
@@ -44,7 +46,8 @@ def _group_lines(items: Sequence[Item], mark: str, named: int) -> List[str]:
         if verdict == Verdict.CREATE.value and len(members) > named:
             continue
         for item in members[:named]:
-            lines += _wrapped("      %s" % item.ref, 10)
+            name = str(item.ref) if item.verdict in STOPS else short(item.ref)
+            lines += _wrapped("      %s" % name, 10)
             for path, before, after in item.changes[:5]:
                 lines += _wrapped("          %s: %s -> %s" % (path, before, after), 14)
             if len(item.changes) > 5:
@@ -52,6 +55,14 @@ def _group_lines(items: Sequence[Item], mark: str, named: int) -> List[str]:
         if len(members) > named:
             lines.append("      and %d more" % (len(members) - named))
     return lines
+
+
+def short(ref: ObjectRef) -> str:
+    """A name without the groups that every Kubernetes has and no two of whose kinds are alike.
+
+    What a person has to decide on keeps its full name, as kubeflow_conflicts asks for that.
+    """
+    return "%s %s" % (ref.kind, ref.path) if ref.group in UNSPOKEN else str(ref)
 
 
 def _wrapped(text: str, indent: int) -> List[str]:
@@ -144,6 +155,7 @@ def status_json(outcome: Outcome) -> Dict[str, Any]:
         "components": components,
         "requests": outcome.traffic,
         "seconds": outcome.clock.seconds,
+        "errors": [error_json(error) for error in outcome.errors],
     }
 
 
