@@ -38,6 +38,8 @@ from .writing import carry_out
 
 WRITERS = 6
 TICK_SECONDS = 0.5
+# A write that came too early is not made again before this.
+AGAIN_SECONDS = 1.0
 # A component that settles for longer than this is asked why, again after as long.
 LOOK_SECONDS = 4.0
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False)
@@ -311,6 +313,8 @@ class Applier:
     def _closed(self, run: Run, work: Work) -> str:
         """Why this write must not be made yet; "" if it may."""
         item = work.item
+        if time.monotonic() < work.again_at:
+            return work.heard
         if work.rank in (NAMESPACE, DEFINITION):
             return ""
         if run.state == "waiting":
@@ -405,15 +409,15 @@ class Applier:
             if is_configuration(work.item.ref):
                 self._gates.changed()
             return
-        if isinstance(result, ApiError) and (result.webhook_down or _early(result)):
-            if result.webhook_down:
-                self._gates.down(result)
-            work.state = "pending"
+        if isinstance(result, ApiError) and (self._gates.down(result) if result.webhook_down else _early(result)):
+            work.state, work.heard, work.again_at = "pending", result.message, time.monotonic() + AGAIN_SECONDS
             self._queue.insert(0, work)
             return
         work.state = "failed"
         if not isinstance(result, EngineError):
             raise result
+        if isinstance(result, ApiError) and result.webhook_down:
+            result.next_step = "bring back what serves that webhook, or remove its configuration; then run this again"
         if run.state not in ("failed", "blocked"):
             self._fail(run, result)
 

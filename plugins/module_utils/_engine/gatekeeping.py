@@ -87,13 +87,19 @@ class GateKeeper:
             self._hooks += hooks_of(live or want.obj, want.component, ref.name in self._runtime_rules)
         self._calls.clear()
 
-    def down(self, error: ApiError) -> None:
-        """A write was turned away because a webhook could not be called: its gate closes again."""
+    def down(self, error: ApiError) -> bool:
+        """A write was turned away because a webhook could not be called: its gate closes again.
+
+        :returns: whether it is one of ours; for somebody else's there is no gate.
+        """
+        ours = False
         for hook in self._hooks:
             if '"%s"' % hook.name in error.message:
                 probe = self._probes.setdefault((hook.config, hook.name), _Probe())
                 probe.open, probe.heard = False, error.message
                 probe.again_at = time.monotonic() + PROBE_AGAIN_SECONDS
+                ours = True
+        return ours
 
     def closed(self, ref: ObjectRef, want: Wanted, live: Optional[KubeObject], endpoints: FrozenSet[str]) -> str:
         """Why this object must not be written yet; "" if every webhook that it calls answers."""

@@ -42,11 +42,16 @@ def rank_of(item: Item) -> int:
 
 @dataclass
 class Work:
-    """One write and where it stands: ``pending``, ``running``, ``done`` or ``failed``."""
+    """One write and where it stands: ``pending``, ``running``, ``done`` or ``failed``.
+
+    :ivar heard: why the server did not take it yet; :ivar again_at: when it may be made again (monotonic clock).
+    """
 
     item: Item
     rank: int
     state: str = "pending"
+    heard: str = ""
+    again_at: float = 0.0
 
 
 @dataclass
