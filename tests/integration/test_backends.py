@@ -58,12 +58,12 @@ def training_template(**changes: Any) -> KubeObject:
 
 
 @pytest.fixture(name="made")
-def _made(api: Api) -> Iterator[Callable[[Resource, str, KubeObject], None]]:
+def _made(api: Api) -> Iterator[Callable[..., None]]:
     """Creates an object in namespace default that is gone after the test: the platform is shared."""
     paths: List[str] = []
 
-    def make(resource: Resource, name: str, spec: KubeObject) -> None:
-        metadata = {"name": name, "namespace": "default"}
+    def make(resource: Resource, name: str, spec: KubeObject, **annotations: str) -> None:
+        metadata = {"name": name, "namespace": "default", "annotations": annotations}
         api.create(resource, {"apiVersion": resource.group_version, "kind": resource.kind, "metadata": metadata, "spec": spec})
         paths.append(resource.path("default", name))
 
@@ -96,6 +96,15 @@ BAD: Dict[str, Any] = {
         },
         "expected 0 <= -7 <= 1000: spec.template.spec.containerConcurrency",
     ),
+    "InferenceService": (
+        {
+            "apiVersion": "serving.kserve.io/v1beta1",
+            "kind": "InferenceService",
+            "metadata": {"name": "9bad"},
+            "spec": {"predictor": {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "gs://x/y"}}},
+        },
+        'the InferenceService "9bad" is invalid',
+    ),
     "SparkApplication": (
         {
             "apiVersion": "sparkoperator.k8s.io/v1beta2",
@@ -119,15 +128,15 @@ BAD: Dict[str, Any] = {
 def test_a_bad_object_is_refused_by_the_real_webhook(api: Api, name: str) -> None:
     """The words are the project's own; a stand-in could not know them."""
     spec, message = BAD[name]
-    obj = dict(spec, metadata={"name": "bad", "namespace": "default"})
+    obj = dict(spec, metadata={"name": "bad", **spec.get("metadata", {}), "namespace": "default"})
     with pytest.raises(ApiError) as refusal:
         api.create(kind(api, obj["apiVersion"], obj["kind"]), obj, dry=True)
     assert message in refusal.value.message
 
 
-def test_the_older_release_has_its_own_back_ends(installed: Callable[[str], Any]) -> None:
+def test_the_older_release_has_its_own_back_ends(built: Callable[[str], Any]) -> None:
     """v1.10.2 has the Training Operator; it speaks for PyTorchJobs."""
-    api = Api.connect(str(installed("v1.10.2").sandbox.kubeconfig))
+    api = Api.connect(str(built("v1.10.2").sandbox.kubeconfig))
     replicas = {"Master": {"replicas": 1, **training_template()["spec"]}}
     obj = {
         "apiVersion": "kubeflow.org/v1",
@@ -166,7 +175,7 @@ def test_the_back_end_itself_fills_its_configuration(api: Api, configuration: st
     assert manager in {entry["manager"] for entry in found["metadata"]["managedFields"]}
 
 
-def test_a_train_job_becomes_a_job_set_and_completes(api: Api, made: Callable[[Resource, str, KubeObject], None]) -> None:
+def test_a_train_job_becomes_a_job_set_and_completes(api: Api, made: Callable[..., None]) -> None:
     """Trainer, JobSet, the job controller, the scheduler and the simulated nodes, one after the other."""
     jobs = kind(api, "trainer.kubeflow.org/v1alpha1", "TrainJob")
     name = "train-%d" % time.time()
@@ -182,7 +191,7 @@ def test_a_train_job_becomes_a_job_set_and_completes(api: Api, made: Callable[[R
     eventually(api, jobs.path("default"), name, complete)
 
 
-def test_a_knative_service_becomes_a_deployment(api: Api, made: Callable[[Resource, str, KubeObject], None]) -> None:
+def test_a_knative_service_becomes_a_deployment(api: Api, made: Callable[..., None]) -> None:
     """Knative's controller makes Configuration, Revision and Deployment; by digest, as no registry is reached."""
     services = kind(api, "serving.knative.dev/v1", "Service")
     name = "serve-%d" % time.time()
@@ -191,3 +200,19 @@ def test_a_knative_service_becomes_a_deployment(api: Api, made: Callable[[Resour
     deployments = kind(api, "apps/v1", "Deployment")
     child = eventually(api, deployments.path("default"), name + "-00001-deployment", lambda obj: True)
     assert image in [container["image"] for container in child["spec"]["template"]["spec"]["containers"]]
+
+
+def test_an_inference_service_gets_its_deployment_and_storage_initializer(api: Api, made: Callable[..., None]) -> None:
+    """KServe's controller makes the Deployment and sees it Ready; its webhook changes the pod that comes out."""
+    services = kind(api, "serving.kserve.io/v1beta1", "InferenceService")
+    name = "infer-%d" % time.time()
+    spec = {"predictor": {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "gs://bucket/model"}}}
+    made(services, name, spec, **{"serving.kserve.io/deploymentMode": "RawDeployment"})
+
+    def ready(obj: KubeObject) -> bool:
+        conditions = get_path(obj, "status.conditions", [])
+        return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+    eventually(api, services.path("default"), name, ready)
+    pods, _version = api.list(kind(api, "v1", "Pod"), namespace="default", selector="serving.kserve.io/inferenceservice=%s" % name)
+    assert [container["name"] for container in pods[0]["spec"]["initContainers"]] == ["storage-initializer"]
