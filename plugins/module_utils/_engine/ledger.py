@@ -43,7 +43,7 @@ class Ledger:
                 obj = work.item.wanted.obj
                 before = entries.get(work.item.ref)
                 entries[work.item.ref] = Entry(obj["apiVersion"], before.uid if before else "", hasher.value(obj), "")
-            restarts = tuple(work.item.ref for work in run.works if work.rank == RESTART)
+            restarts = {work.item.ref: work.item.stamp for work in run.works if work.rank == RESTART}
             component = ComponentRecord(run.component.catalogue, run.component.version, False, entries, restarts)
             self.record = self.record.with_component(run.component.name, component)
         if changed:
@@ -57,15 +57,15 @@ class Ledger:
             return
         hasher = self.record.hasher
         entries: Dict[ObjectRef, Entry] = dict(known.entries)
-        restarts = set(known.restarts)
+        restarts = dict(known.restarts)
         for work in done:
             if work.rank == RESTART:
-                restarts.discard(work.item.ref)
+                restarts.pop(work.item.ref, None)
                 continue
             obj, live = work.item.wanted.obj, written[work.item.ref]
             uid = live["metadata"].get("uid", "")
             entries[work.item.ref] = Entry(obj["apiVersion"], uid, hasher.value(obj), hasher.live(live))
-        record = replace(known, entries=entries, complete=len(done) == len(run.works), restarts=tuple(sorted(restarts)))
+        record = replace(known, entries=entries, complete=len(done) == len(run.works), restarts=restarts)
         self.record = self.record.with_component(run.component.name, record)
         self._unsaved = True
 

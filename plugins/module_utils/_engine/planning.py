@@ -10,6 +10,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -43,6 +44,7 @@ class Verdict(str, Enum):
 
 WRITES = (Verdict.CREATE, Verdict.UPDATE, Verdict.DRIFT, Verdict.ADOPT, Verdict.RESTART)
 STOPS = (Verdict.ADOPT_REFUSED, Verdict.CONFLICT, Verdict.REFUSED)
+NOT_CHECKED = "; not checked: "
 READERS_OF_CONFIG = ("Deployment", "StatefulSet", "DaemonSet")
 
 
@@ -89,6 +91,7 @@ class Item:
 
     :ivar changes: (path, before, after), fit to be shown.
     :ivar contested: (manager, field) of every field that another manager owns.
+    :ivar stamp: of a restart: what its pods are marked with, the same when it is resumed.
     """
 
     ref: ObjectRef
@@ -98,6 +101,7 @@ class Item:
     live: Optional[KubeObject] = None
     changes: Tuple[Tuple[str, str, str], ...] = ()
     contested: Tuple[Tuple[str, str], ...] = ()
+    stamp: str = ""
 
     @property
     def component(self) -> str:
@@ -210,27 +214,37 @@ def _restarts(items: Sequence[Item], record: Record) -> List[Item]:
     Not on first install or adoption: what is created starts with the right values.
     """
     changed = {
-        (item.ref.namespace, item.ref.kind, item.ref.name): item.ref
+        (item.ref.namespace, item.ref.kind, item.ref.name): item
         for item in items
         if item.ref.kind in ("ConfigMap", "Secret") and item.verdict in (Verdict.UPDATE, Verdict.DRIFT)
         and not item.wanted.once
     }
-    pending = {ref for component in record.components.values() for ref in component.restarts}
+    pending = {ref: stamp for component in record.components.values() for ref, stamp in component.restarts.items()}
+    stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     lines: List[Item] = []
     for item in items:
         if item.ref.kind not in READERS_OF_CONFIG or item.live is None or item.verdict is Verdict.ADOPT:
             continue
         template = item.wanted.obj["spec"].get("template") or {}
-        causes = sorted(
-            "%s %s" % (kind, name)
-            for kind, name in referenced_config(template)
-            if (item.ref.namespace, kind, name) in changed
-        )
-        if causes:
-            lines.append(replace(item, verdict=Verdict.RESTART, reason="it reads %s" % ", ".join(causes)))
-        elif item.ref in pending:
-            lines.append(replace(item, verdict=Verdict.RESTART, reason="the last run was interrupted before it"))
+        read = {(item.ref.namespace, kind, name) for kind, name in referenced_config(template)}
+        causes = [changed[key] for key in sorted(read & set(changed))]
+        if item.ref in pending:
+            # Where it was done already, and only could not be noted, the same stamp changes nothing.
+            again = all(_announced(cause, record) for cause in causes)
+            line = replace(item, reason="the last run was interrupted before it", stamp=pending[item.ref] if again else stamp)
+        elif causes:
+            names = ", ".join("%s %s" % (cause.ref.kind, cause.ref.name) for cause in causes)
+            line = replace(item, reason="it reads %s" % names, stamp=stamp)
+        else:
+            continue
+        lines.append(replace(line, verdict=Verdict.RESTART))
     return lines
+
+
+def _announced(item: Item, record: Record) -> bool:
+    """Whether this is the write that an interrupted run had announced, and no newer one."""
+    entry = record.entry(item.ref)
+    return entry is not None and not entry.live and entry.desired == record.hasher.value(item.wanted.obj)
 
 
 # ------------------------------------------------------------------ examining
@@ -269,7 +283,7 @@ def _drop_idle_restarts(items: Sequence[Item]) -> Iterable[Item]:
     changing = {
         "%s %s" % (item.ref.kind, item.ref.name)
         for item in items
-        if item.verdict in WRITES and item.ref.kind in ("ConfigMap", "Secret")
+        if item.verdict in WRITES and item.ref.kind in ("ConfigMap", "Secret") and (item.changes or NOT_CHECKED in item.reason)
     }
     for item in items:
         if item.verdict is Verdict.RESTART and item.reason.startswith("it reads "):
@@ -288,7 +302,7 @@ def _examine_one(api: Api, item: Item, policy: Policy, redactor: Redactor) -> It
         after = api.apply(want.resource, want.obj, dry=True, force=force)
     except ApiError as error:
         if not error.field_conflict:
-            return replace(item, reason="%s; not checked: %s" % (item.reason, redactor.scrub(error.message)))
+            return replace(item, reason="%s%s%s" % (item.reason, NOT_CHECKED, redactor.scrub(error.message)))
         contested = contested_fields(error)
         item = replace(item, contested=contested)
         if choice == "fail":

@@ -16,7 +16,7 @@ import json
 import os
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional
 
 from .api import Api, ApiError, Resource
 from .errors import EngineError
@@ -52,14 +52,15 @@ class ComponentRecord:
     """What we know of one component in this cluster.
 
     :ivar complete: whether the run that wrote it last came to its end.
-    :ivar restarts: workloads that still have to be restarted because something that they read changed.
+    :ivar restarts: workloads that still have to be restarted because something that they read changed, and
+        the stamp that says so on them: a restart that was done already is then not done again.
     """
 
     catalogue: str
     version: str
     complete: bool
     entries: Mapping[ObjectRef, Entry]
-    restarts: Tuple[ObjectRef, ...] = ()
+    restarts: Mapping[ObjectRef, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _decode(value: str) -> ComponentRecord:
         version=document["version"],
         complete=document["complete"],
         entries={ObjectRef.from_key(key): Entry(*item) for key, item in document["objects"].items()},
-        restarts=tuple(ObjectRef.from_key(key) for key in document["restarts"]),
+        restarts={ObjectRef.from_key(key): stamp for key, stamp in document["restarts"].items()},
     )
 
 
@@ -140,7 +141,7 @@ def _encode(component: ComponentRecord) -> str:
             ref.key: [entry.api_version, entry.uid, entry.desired, entry.live]
             for ref, entry in sorted(component.entries.items())
         },
-        "restarts": [ref.key for ref in component.restarts],
+        "restarts": {ref.key: stamp for ref, stamp in sorted(component.restarts.items())},
     }
     packed = gzip.compress(json.dumps(document, separators=(",", ":")).encode(), mtime=0)
     return base64.b64encode(packed).decode()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import datetime
 from typing import Any, Dict, List, Mapping
 
 from .api import Api, ApiError
@@ -72,8 +71,7 @@ def conflict(item: Item, contested: Any) -> EngineError:
 
 def _restart(api: Api, item: Item) -> KubeObject:
     """Roll a workload's pods once, as kubectl rollout restart does, under a name that server-side apply leaves alone."""
-    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp}}}}}
+    change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: item.stamp}}}}}
     return api.patch(
         item.wanted.resource, item.ref.namespace, item.ref.name, change, content_type="application/merge-patch+json"
     )
