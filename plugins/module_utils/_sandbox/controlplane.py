@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,14 @@ VERSIONS: Mapping[str, str] = {
 }
 SERVICE_RANGE = "127.96.0.0/16"  # loopback: a call that misses the egress socket still does not leave the machine
 START_SECONDS = 120
+PORTS = (
+    "etcdPort",
+    "etcdPeerPort",
+    "kubeApiserverPort",
+    "kubeControllerManagerPort",
+    "kubeSchedulerPort",
+    "kwokControllerPort",
+)
 DEFAULT_CLASS = "standard"
 PROVISIONER = "simulated.sandbox.mlplatform.kubeflow"
 
@@ -83,14 +93,14 @@ def programs(cache_dir: Path, how: str, progress: Progress) -> Mapping[str, Path
 
 
 def write_settings(
-    layout: Layout, tools: Mapping[str, Path], socket: Path, audit: bool, real: Sequence[str]
+    layout: Layout, tools: Mapping[str, Path], egress: Path, audit: bool, real: Sequence[str]
 ) -> None:
     """Everything that kwokctl reads.
 
-    :param socket: where webhook calls leave the API server.
+    :param egress: the socket where webhook calls leave the API server.
     :param real: the Deployments ("namespace/name") whose pods are run for real.
     """
-    _write(layout.folder / "egress.yaml", [_egress(socket)])
+    _write(layout.folder / "egress.yaml", [_egress(egress)])
     options: Dict[str, Any] = {
         "runtime": "binary",
         "kubeVersion": "v" + VERSIONS["kube-apiserver"],
@@ -107,6 +117,7 @@ def write_settings(
         "etcdctlBinary": str(tools["etcdctl"]),
         "etcdutlBinary": str(tools["etcdutl"]),
         "kubectlBinary": str(tools["kubectl"]),
+        **_free_ports(),
     }
     if audit:
         _write(layout.folder / "audit-policy.yaml", [_AUDIT])
@@ -134,6 +145,25 @@ def write_settings(
     _write(layout.folder / "kwokctl.yaml", [config, *stages(real)])
 
 
+def _free_ports() -> Dict[str, int]:
+    """A port for each program, taken at random: kwokctl would count down from the same one for all who start at once.
+
+    Below the range from which the kernel gives ports to clients (32768 and more).
+    """
+    candidates = random.SystemRandom().sample(range(20000, 32000), 200)
+    return dict(zip(PORTS, (port for port in candidates if _is_free(port))))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Go's servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def _patch(component: str, flags: Mapping[str, str]) -> KubeObject:
     return {"name": component, "extraArgs": [{"key": key, "value": value} for key, value in flags.items()]}
 
@@ -146,8 +176,8 @@ _AUDIT: KubeObject = {
 }
 
 
-def _egress(socket: Path) -> KubeObject:
-    transport = {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": str(socket)}}}
+def _egress(path: Path) -> KubeObject:
+    transport = {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": str(path)}}}
     return {
         "apiVersion": "apiserver.k8s.io/v1beta1",
         "kind": "EgressSelectorConfiguration",

@@ -114,7 +114,7 @@ def create(spec: SandboxSpec, progress: Progress) -> Sandbox:
             return _sandbox(layout, _restart(spec, layout, state, progress), True, begin)
         if layout.folder.exists():
             progress.say("sandbox", "an earlier run was cut off; cleaning up what it left")
-            _remove(layout)
+        _remove(layout)
         try:
             return _sandbox(layout, _make(spec, layout, progress), True, begin)
         except EngineError:
@@ -268,15 +268,14 @@ def _whole(layout: Layout, state: _State) -> bool:
 
 
 def _remove(layout: Layout) -> None:
-    state = _read(layout)
+    """No process and no file of it, also of a removal that was cut off."""
     processes.end(layout.folder)
     shutil.rmtree(_socket_folder(layout), ignore_errors=True)
-    if state is not None or layout.folder.exists():
-        gone = layout.folder.with_name(".%s.removing" % layout.name)
-        shutil.rmtree(gone, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(layout.folder, gone)  # at once nobody's sandbox any more, even if we are killed now
-        shutil.rmtree(gone, ignore_errors=True)
+    gone = layout.folder.with_name(".%s.removing" % layout.name)
+    shutil.rmtree(gone, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(layout.folder, gone)  # at once nobody's sandbox any more, even if we are killed now
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def socket_folder(folder: Path, name: str) -> Path:
@@ -345,8 +344,7 @@ def _restart(spec: SandboxSpec, layout: Layout, state: _State, progress: Progres
 
 
 def _start(layout: Layout, tools: Mapping[str, Path], state: _State, progress: Progress) -> _State:
-    with _ports(Path(state.cache_dir)):
-        port = controlplane.start(layout, tools)
+    port = controlplane.start(layout, tools)
     controlplane.write_kubeconfig(layout, port)
     client = Client(layout.server(port), "mlplatform-sandbox")
     client.create("/apis/storage.k8s.io/v1/storageclasses", controlplane.storage_class())
@@ -369,15 +367,6 @@ def _free_leases(client: Client) -> None:
         namespace, name = key_of(lease)
         if namespace != "kube-system":
             client.delete("/apis/coordination.k8s.io/v1/namespaces/%s/leases/%s" % (namespace, name))
-
-
-@contextlib.contextmanager
-def _ports(cache_dir: Path) -> Iterator[None]:
-    """One sandbox at a time chooses its ports: between choosing one and binding it, another could choose the same."""
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with open(cache_dir / ".sandbox-ports.lock", "w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _wait_for_nodes(client: Client, count: int) -> None:
