@@ -132,8 +132,7 @@ def write_settings(
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
         "options": options,
-        # kwokctl's --extra-args panics with two arguments for each of two components
-        "componentsPatches": [
+        "componentsPatches": [  # kwokctl's --extra-args panics with two arguments for each of two components
             _patch("kube-apiserver", apiserver),
             _patch("etcd", {"unsafe-no-fsync": "true"}),  # a sandbox may be lost
             # There is one of each, and a copy would wait until the leases of the original's run out.
