@@ -107,16 +107,21 @@ def inventory(folder: Path, sandboxes: Sequence[Sandbox], **variables: Any) -> P
     return path
 
 
-def playbook(name: str, where: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start ``ansible-playbook mlplatform.kubeflow.<name>`` in a session of its own; output in one pipe."""
+def playbook(name: str, where: Path, *arguments: str, venv: str = "") -> subprocess.Popen[str]:
+    """Start ``ansible-playbook mlplatform.kubeflow.<name>`` in a session of its own; output in one pipe.
+
+    :param venv: the folder of the repository with another Ansible; default is the one that runs the tests.
+    """
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
         "ANSIBLE_HOME": str(where.parent / "ansible"),
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_DEPRECATION_WARNINGS": "true",
     }
-    program = Path(sys.executable).with_name("ansible-playbook")
+    programs = REPO / venv / "bin" if venv else Path(sys.executable).parent
+    program = programs / "ansible-playbook"
     return subprocess.Popen(
         [str(program), "--inventory", str(where), "mlplatform.kubeflow." + name, *arguments],
         cwd=where.parent,
@@ -129,9 +134,9 @@ def playbook(name: str, where: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def run_playbook(name: str, where: Path, *arguments: str, seconds: float = 900.0) -> str:
+def run_playbook(name: str, where: Path, *arguments: str, seconds: float = 900.0, venv: str = "") -> str:
     """The output of a playbook that has to end well."""
-    process = playbook(name, where, *arguments)
+    process = playbook(name, where, *arguments, venv=venv)
     try:
         output = process.communicate(timeout=seconds)[0]
     finally:
@@ -306,7 +311,7 @@ class Cluster:
             if resource is None:
                 continue
             for obj in self.api.list(resource)[0]:
-                if ref_of(obj) in wanted:
+                if ref_of(obj) in wanted and versions[ref_of(obj)] == version:  # upstream mixes versions of a kind
                     found[ref_of(obj)] = obj
         return found
 

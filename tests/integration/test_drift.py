@@ -171,7 +171,7 @@ def _recreate(sandbox: Sandbox, obj: KubeObject) -> None:
 def test_the_plan_names_exactly_what_was_edited_and_the_server_agrees(built: Install, clone: Clone) -> None:
     """No difference in the server's dry run <=> unchanged, on every object, before and after edits of many kinds."""
     done = built("26.03")
-    sandbox = clone(done.snapshot)
+    sandbox = clone(done.snapshot, release="26.03", real=True)
     before = plan(sandbox)
     assert verdicts(before) == {}
     assert _server_says(sandbox, before) == set()
@@ -194,35 +194,47 @@ def test_the_plan_names_exactly_what_was_edited_and_the_server_agrees(built: Ins
 
 # ---------------------------------------------------------------- conflicts
 
-DASHBOARD = "/apis/apps/v1/namespaces/kubeflow/deployments/centraldashboard"
-DASHBOARD_NAME = "Deployment.apps kubeflow/centraldashboard"
-NOTEBOOKS = "/apis/apps/v1/namespaces/kubeflow/deployments/notebook-controller-deployment"
-NOTEBOOKS_NAME = "Deployment.apps kubeflow/notebook-controller-deployment"
+
+def _scaled(done: Installed) -> Tuple[ObjectRef, ObjectRef]:
+    """Two Deployments whose number of replicas upstream sets."""
+    assert done.outcome.render is not None
+    fitting = [
+        ref
+        for ref, item in sorted(done.outcome.render.objects.items())
+        if ref.kind == "Deployment" and ref.namespace == "kubeflow" and get_path(item.obj, "spec.replicas") == 1
+    ]
+    return fitting[0], fitting[-1]
 
 
-def _replicas(sandbox: Sandbox, path: str) -> int:
-    return int(client_of(sandbox).get(path)["spec"]["replicas"])
+def _path(ref: ObjectRef) -> str:
+    return "/apis/apps/v1/namespaces/%s/deployments/%s" % (ref.namespace, ref.name)
+
+
+def _replicas(sandbox: Sandbox, ref: ObjectRef) -> int:
+    return int(client_of(sandbox).get(_path(ref))["spec"]["replicas"])
 
 
 def test_a_field_that_another_manager_took_is_a_persons_decision(built: Install, clone: Clone) -> None:
     """``fail`` names object, field and manager and writes nothing; ``theirs`` leaves it, ``ours`` takes it back."""
+    first, second = _scaled(built("26.03"))
     sandbox = clone(built("26.03").snapshot)
     client = client_of(sandbox)
-    for path in (DASHBOARD, NOTEBOOKS):
-        client.patch(path, {"spec": {"replicas": 2}}, manager="scaler")
+    for ref in (first, second):
+        client.patch(_path(ref), {"spec": {"replicas": 2}}, manager="scaler")
     audit = Audit(sandbox)
     with pytest.raises(EngineError) as refused:
         converge(sandbox)
     text = str(refused.value)
-    assert DASHBOARD_NAME in text and "scaler" in text and ".spec.replicas" in text
+    assert str(first) in text and "scaler" in text and ".spec.replicas" in text
+    assert str(second) in text
     assert not audit.writes()
 
-    mixed = Policy(conflicts="ours", conflicts_by_object={DASHBOARD_NAME: "theirs"})
+    mixed = Policy(conflicts="ours", conflicts_by_object={str(first): "theirs"})
     healthy(converge(sandbox, policy=mixed))
-    assert (_replicas(sandbox, DASHBOARD), _replicas(sandbox, NOTEBOOKS)) == (2, 1)
+    assert (_replicas(sandbox, first), _replicas(sandbox, second)) == (2, 1)
     again = converge(sandbox)
     assert not again.changed and verdicts(again) == {}
-    client.patch(DASHBOARD, {"spec": {"replicas": 3}}, manager="scaler")
+    client.patch(_path(first), {"spec": {"replicas": 3}}, manager="scaler")
     assert verdicts(plan(sandbox)) == {}
 
 
@@ -306,7 +318,7 @@ def _reader_of_config(objects: Mapping[ObjectRef, KubeObject]) -> Tuple[ObjectRe
 
 def _rolls(sandbox: Sandbox, reader: ObjectRef) -> Tuple[str, int]:
     """The time stamp of the last restart, and how many templates the Deployment has had."""
-    obj = client_of(sandbox).get("/apis/apps/v1/namespaces/%s/deployments/%s" % (reader.namespace, reader.name))
+    obj = client_of(sandbox).get(_path(reader))
     revision = obj["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
     return get_path(obj, "spec.template.metadata.annotations", {}).get(RESTARTED_AT, ""), int(revision)
 

@@ -53,7 +53,7 @@ def test_an_install_through_a_bad_network(
     cluster = Cluster(sandbox)
     there = cluster.of(outcome)
     assert set(there) == set(outcome.render.objects)
-    assert differing({ref: done.objects[ref] for ref in there}, there) == {}
+    assert not differing({ref: done.objects[ref] for ref in there}, there)
     versions = {ref: item.obj["apiVersion"] for ref, item in outcome.render.objects.items()}
     assert set(labelled(cluster, there, versions)) == set(there)
     record = load(cluster.api)
