@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.operation import SANDBOX, run_sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.operation import SANDBOX, run_sandbox
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._action import EngineAction
 
 

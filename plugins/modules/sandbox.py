@@ -131,20 +131,4 @@ seconds:
   type: float
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.operation import SANDBOX, run_sandbox
-
-
-def main() -> None:
-    """Run the operation with this module's arguments."""
-    module = AnsibleModule(argument_spec=dict(SANDBOX), supports_check_mode=True)
-    answer = run_sandbox(module.params, "localhost", module.check_mode, Silent(), None)
-    if answer.pop("failed"):
-        module.fail_json(**answer)
-    module.exit_json(**answer)
-
-
-if __name__ == "__main__":
-    main()
+# The action of the same name does the work, on the controller.

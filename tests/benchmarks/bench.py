@@ -35,8 +35,8 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progre
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rendering import render
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.sources import ensure_sources
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.tools import ensure_tool
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import lifecycle
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox, SandboxSpec
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import lifecycle
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox, SandboxSpec
 
 REPO = Path(__file__).resolve().parents[2]
 # Upstream's loop sleeps so long between two passes.

@@ -16,9 +16,9 @@ import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Lines, Progress
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import controlplane, lifecycle
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.kube import Client
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox, SandboxSpec
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import controlplane, lifecycle
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.kube import Client
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox, SandboxSpec
 
 from .platform_fixtures import _built as _built
 from .platform_fixtures import _installed as _installed

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import load_documents
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 # What happens to single requests ...
 BUSY = "429 with Retry-After"

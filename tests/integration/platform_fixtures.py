@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Outcome
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .support import Audit, Call, Cluster, converge, healthy
 

@@ -27,7 +27,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.object
 )
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Lines, Progress
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Outcome, Request, Session
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 REPO = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPO / ".cache" / "collections"

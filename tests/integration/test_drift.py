@@ -28,7 +28,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.object
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.planning import Item, Policy, Verdict, referenced_config
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Outcome, Session
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.writing import LAST_APPLIED, RESTARTED_AT
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .conftest import Sandboxes, client_of
 from .platform_fixtures import Installed

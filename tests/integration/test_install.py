@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import COMPONENT_LABEL
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import load
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import processes
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import processes
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .platform_fixtures import Installed
 from .support import RELEASES, Audit, Cluster, converge, healthy, inventory, is_ready, plan, recap, run_playbook

@@ -15,7 +15,7 @@ from typing import Callable, Tuple
 
 import pytest
 
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .conftest import Sandboxes
 from .platform_fixtures import Installed

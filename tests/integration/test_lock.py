@@ -22,7 +22,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.lockin
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Lines, Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import ensure_namespace
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Outcome, Session
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .conftest import Sandboxes
 from .support import Audit, converge, healthy, inventory, killed_after, recap, request_for, run_playbook, verdicts

@@ -24,7 +24,7 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.golang import build_go
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import containers
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import containers
 
 SECRET = ObjectRef("", "Secret", "team", "certs")
 PROGRAM = """

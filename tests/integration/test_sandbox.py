@@ -17,10 +17,10 @@ import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import lifecycle, processes
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.kube import ApiStatus, Client
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.lifecycle import Sandbox
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.stages import FAIL
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import lifecycle, processes
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.kube import ApiStatus, Client
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.stages import FAIL
 
 from .conftest import Sandboxes, client_of, wait_until
 
@@ -312,7 +312,7 @@ MAKE = """
 import sys
 from pathlib import Path
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import lifecycle
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import lifecycle
 spec = lifecycle.SandboxSpec(name=sys.argv[1], state_dir=Path(sys.argv[2]), cache_dir=Path(sys.argv[3]), real=False, audit=True)
 lifecycle.create(spec, Silent())
 """

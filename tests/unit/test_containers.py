@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import backends, containers, netns, podspec, realpods
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import backends, containers, netns, podspec, realpods
 
 SECRET = ObjectRef("", "Secret", "kubeflow-system", "certs")
 CONFIG = ObjectRef("", "ConfigMap", "kubeflow-system", "config")

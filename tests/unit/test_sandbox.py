@@ -18,11 +18,11 @@ import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox import egress, lifecycle, operation, processes, stages, standin
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.agent import PLAYS
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.kube import ApiStatus
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.pki import Authority
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.work import Item, WorkQueue
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import egress, lifecycle, operation, processes, stages, standin
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.agent import PLAYS
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.kube import ApiStatus
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.pki import Authority
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.work import Item, WorkQueue
 
 
 @pytest.fixture(name="authority", scope="module")
@@ -205,6 +205,6 @@ def test_everything_that_is_played_says_why() -> None:
 def test_the_agent_starts_without_ansible_and_the_kubernetes_library(tmp_path: Path) -> None:
     """It runs as long as the sandbox does; its memory matters."""
     root = Path(lifecycle.__file__).resolve().parents[3]
-    script = "import sys; sys.path.insert(0, %r); import plugins.module_utils._sandbox.agent; print(*sys.modules)" % str(root)
+    script = "import sys; sys.path.insert(0, %r); import plugins.plugin_utils._sandbox.agent; print(*sys.modules)" % str(root)
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=tmp_path).stdout.split()
     assert not {b"ansible", b"kubernetes"} & set(loaded)

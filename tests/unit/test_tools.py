@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine import golang, tools
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.tools import TOOLS, Download, ensure_tool
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._sandbox.controlplane import VERSIONS
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.controlplane import VERSIONS
 
 VERSION = "9.8.7"
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
-from .._engine.errors import EngineError
-from .._engine.objects import KubeObject
-from .._engine.progress import Progress
-from .._engine.tools import ensure_tool
+from ...module_utils._engine.errors import EngineError
+from ...module_utils._engine.objects import KubeObject
+from ...module_utils._engine.progress import Progress
+from ...module_utils._engine.tools import ensure_tool
 from .kube import Server
 from .stages import stages
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .._engine.errors import EngineError
+from ...module_utils._engine.errors import EngineError
 from .processes import AGENT_FLAG
 
 COLLECTION = Path(__file__).resolve().parents[3]
@@ -25,7 +25,7 @@ if os.fork():
     os._exit(0)
 os.setsid()
 sys.path.insert(0, %r)
-from plugins.module_utils._sandbox.agent import main
+from plugins.plugin_utils._sandbox.agent import main
 main()
 """
 

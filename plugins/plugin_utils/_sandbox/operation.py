@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from .._engine.catalogue import Catalogue
-from .._engine.errors import EngineError
-from .._engine.progress import Progress
+from ...module_utils._engine.catalogue import Catalogue
+from ...module_utils._engine.errors import EngineError
+from ...module_utils._engine.progress import Progress
 from . import lifecycle
 
 SANDBOX: Dict[str, Dict[str, Any]] = {

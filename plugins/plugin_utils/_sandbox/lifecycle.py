@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from .._engine.errors import EngineError
-from .._engine.progress import Progress
+from ...module_utils._engine.errors import EngineError
+from ...module_utils._engine.progress import Progress
 from . import controlplane, processes
 from .backends import Backend, backends_for, ensure_backend
 from .containers import namespaces_refused

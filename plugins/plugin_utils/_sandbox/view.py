@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Dict, Iterator, Mapping, Optional, Tuple
 
-from .._engine.objects import KubeObject, get_path
+from ...module_utils._engine.objects import KubeObject, get_path
 from .backends import deployment_of
 from .kube import Client, Watch, key_of
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence, Tuple
 
-from .._engine.objects import KubeObject
+from ...module_utils._engine.objects import KubeObject
 
 FAIL = "mlplatform.kubeflow.sandbox/fail"  # "<reason>: <message>", on the pod
 

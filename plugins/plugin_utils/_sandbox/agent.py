@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Mapping, Sequence, Tuple
 
-from .._engine.objects import KubeObject, get_path
+from ...module_utils._engine.objects import KubeObject, get_path
 from . import certmanager, profiles
 from .backends import Backend, backends_for, binary_path, deployment_of
 from .certmanager import CertManager

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Dict, Sequence, Tuple
 
-from .._engine.errors import EngineError, MissingLibrary
+from ...module_utils._engine.errors import EngineError, MissingLibrary
 
 try:
     from cryptography import x509

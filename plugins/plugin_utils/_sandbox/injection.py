@@ -12,7 +12,7 @@ import base64
 from dataclasses import dataclass
 from typing import Callable, List, Mapping, Optional, Tuple
 
-from .._engine.objects import KubeObject, get_path
+from ...module_utils._engine.objects import KubeObject, get_path
 from .certmanager import NAMESPACE, ready
 from .kube import ApiStatus, Client
 from .pki import Authority

@@ -27,8 +27,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, List, Optional
 
-from .._engine.errors import EngineError
-from .._engine.objects import KubeObject, ObjectRef
+from ...module_utils._engine.errors import EngineError
+from ...module_utils._engine.objects import KubeObject, ObjectRef
 from . import netns, podspec
 
 API_PORT = 6443  # where a program finds the API server, inside its pod

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .._engine.objects import KubeObject, get_path
+from ...module_utils._engine.objects import KubeObject, get_path
 from .controlplane import DEFAULT_CLASS, PROVISIONER
 from .kube import Client
 from .view import View

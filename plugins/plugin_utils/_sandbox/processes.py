@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Sequence, Set, Tuple
 
-from .._engine.errors import EngineError
+from ...module_utils._engine.errors import EngineError
 
 AGENT_FLAG = "--sandbox="
 END_SECONDS = 10.0

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from .._engine.objects import KubeObject, ObjectRef, get_path
+from ...module_utils._engine.objects import KubeObject, ObjectRef, get_path
 
 Lookup = Callable[[ObjectRef], Optional[KubeObject]]
 TokenSource = Callable[[KubeObject], str]  # the volume's serviceAccountToken source -> a token

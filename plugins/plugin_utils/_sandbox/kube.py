@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Tuple
 from urllib.parse import urlencode
 
-from .._engine.objects import KubeObject
+from ...module_utils._engine.objects import KubeObject
 
 Key = Tuple[str, str]  # namespace ("" for cluster-wide objects), name
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"

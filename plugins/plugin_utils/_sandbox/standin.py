@@ -14,7 +14,7 @@ import ssl
 import sys
 from typing import BinaryIO, Optional, Tuple
 
-from .._engine.objects import KubeObject
+from ...module_utils._engine.objects import KubeObject
 
 MARK = "sandbox stand-in"  # so that nobody takes its answers for a real webhook's
 IDLE_SECONDS = 300.0

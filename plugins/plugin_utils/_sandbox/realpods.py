@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Callable, Dict, FrozenSet, Mapping, Optional, Tuple
 
-from .._engine.objects import KubeObject, ObjectRef, get_path
+from ...module_utils._engine.objects import KubeObject, ObjectRef, get_path
 from .backends import Backend, backend_of
 from .containers import PodHost, PodState, Program, RealPod
 

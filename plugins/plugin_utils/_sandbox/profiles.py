@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from .._engine.objects import KubeObject, get_path
+from ...module_utils._engine.objects import KubeObject, get_path
 from .kube import Client
 from .view import View, path_of
 

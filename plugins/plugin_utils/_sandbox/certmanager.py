@@ -12,7 +12,7 @@ import base64
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
-from .._engine.objects import KubeObject, get_path
+from ...module_utils._engine.objects import KubeObject, get_path
 from .kube import Client
 from .pki import Authority, Pair, validity
 from .view import View, path_of

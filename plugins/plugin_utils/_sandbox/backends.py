@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence, Tuple
 
-from .._engine.golang import build_go
-from .._engine.objects import KubeObject
-from .._engine.progress import Progress
+from ...module_utils._engine.golang import build_go
+from ...module_utils._engine.objects import KubeObject
+from ...module_utils._engine.progress import Progress
 
 MODULES = Path(__file__).resolve().parents[3] / "tools" / "go" / "backends"
 LDFLAGS = "-s -w"
