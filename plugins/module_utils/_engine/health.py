@@ -181,7 +181,12 @@ def missing(wanted: KubeObject) -> Verdict:
     return Verdict(State.NOT_FOUND, "NotFound", "not there")
 
 
-_GRACE: Mapping[str, float] = {"JobFailed": 0.0}  # a Job never leaves its final condition
+_GRACE: Mapping[str, float] = {
+    "JobFailed": 0.0,  # a Job never leaves its final condition
+    # Another CustomResourceDefinition has the name; it stays taken until that one is removed
+    # [apiextensions-apiserver, pkg/controller/status/naming_controller.go].
+    **{part + "Conflict": 5.0 for part in ("Plural", "Singular", "ShortNames", "Kind", "ListKind")},
+}
 
 
 def failed_grace(verdict: Verdict) -> float:
