@@ -89,9 +89,7 @@ def run(part: Part, say: threading.Lock) -> Outcome:
     command = [*part.command, "--junit-xml=%s" % report] if part.pytest else list(part.command)
     started = time.monotonic()
     with log.open("wb") as out:
-        status = subprocess.run(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False
-        ).returncode
+        status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
     seconds = time.monotonic() - started
     passed, failed = counted(report, status) if part.pytest else (int(not status), int(bool(status)))
     with say:

@@ -24,9 +24,7 @@ MARKUP = re.compile(r"\b([CVOBIL])\(([^)]*)\)")
 def plain(text: Union[str, List[str]]) -> List[str]:
     """Paragraphs of a description with Ansible's markup turned into Markdown."""
     paragraphs = [text] if isinstance(text, str) else list(text)
-    return [
-        MARKUP.sub(lambda found: "`%s`" % found[2].replace("|", "\\|"), " ".join(one.split())) for one in paragraphs
-    ]
+    return [MARKUP.sub(lambda found: "`%s`" % found[2].replace("|", "\\|"), " ".join(one.split())) for one in paragraphs]
 
 
 def default_of(option: Mapping[str, Any]) -> str:

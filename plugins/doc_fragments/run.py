@@ -81,7 +81,7 @@ requirements:
   - PyYAML
   - jmespath
 author:
-  - mlplatform.kubeflow contributors
+  - mlplatform.kubeflow contributors (@mlplatform)
 """
 
     CLUSTER = r"""

@@ -51,10 +51,7 @@ class LookupModule(LookupBase):
         known = variables or {}
         return [
             {
-                name: {
-                    part: self._templar.template(known.get("%s_%s" % (name, part), empty))
-                    for part, empty in EMPTY.items()
-                }
+                name: {part: self._templar.template(known.get("%s_%s" % (name, part), empty)) for part, empty in EMPTY.items()}
                 for name in terms
             }
         ]

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ._arguments import request
 from ._engine import present
-from ._engine.errors import EngineError
+from ._engine.errors import EngineError, sure
 from ._engine.progress import Progress
 from ._engine.redaction import Redactor
 from ._engine.results import Results, write_file
@@ -27,9 +27,7 @@ def told(operation: Operation) -> Operation:
     """The operation, with what it raises as an answer: a person gets the story, not a traceback."""
 
     @functools.wraps(operation)
-    def call(
-        arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
-    ) -> Answer:
+    def call(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
         try:
             return operation(arguments, cluster, check, progress, guard)
         except EngineError as error:
@@ -72,9 +70,7 @@ def _text(outcome: Outcome) -> str:
 
 
 @told
-def run_plan(
-    arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
-) -> Answer:
+def run_plan(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
     """The ``plan`` module."""
     session = Session(request(arguments, cluster), progress, guard)
     results = Results(arguments.get("results_dir") or "", "plan", session.request.run_id, _head(session))
@@ -101,9 +97,7 @@ def run_plan(
 
 
 @told
-def run_apply(
-    arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
-) -> Answer:
+def run_apply(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
     """The ``apply`` module; in check mode it plans."""
     session = Session(request(arguments, cluster), progress, guard)
     directory = arguments.get("results_dir") or ""
@@ -144,14 +138,11 @@ def run_apply(
 
 def session_refusal(session: Session) -> EngineError:
     """In check mode too: what a person has to decide on is an error."""
-    assert session.outcome.plan is not None
-    return refusal(session.outcome.plan)
+    return refusal(sure(session.outcome.plan))
 
 
 @told
-def run_health(
-    arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
-) -> Answer:
+def run_health(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
     """The ``health`` module."""
     session = Session(request(arguments, cluster), progress, guard)
     results = Results(arguments.get("results_dir") or "", "status", session.request.run_id, _head(session))

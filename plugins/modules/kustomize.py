@@ -74,6 +74,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._arguments imp
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._operations import run_kustomize
 
+
 def main() -> None:
     """Run the operation with this module's arguments."""
     module = AnsibleModule(argument_spec=dict(KUSTOMIZE), supports_check_mode=True)
@@ -81,6 +82,7 @@ def main() -> None:
     if answer.pop("failed"):
         module.fail_json(**answer)
     module.exit_json(**answer)
+
 
 if __name__ == "__main__":
     main()

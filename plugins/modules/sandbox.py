@@ -87,7 +87,7 @@ notes:
 requirements:
   - cryptography
 author:
-  - mlplatform.kubeflow contributors
+  - mlplatform.kubeflow contributors (@mlplatform)
 """
 
 EXAMPLES = r"""

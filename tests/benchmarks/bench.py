@@ -133,9 +133,7 @@ class Bench:
         seconds = []
         for _turn in ("cold", "cached"):
             started = time.monotonic()
-            render(
-                self.release, components, plain, self.tree, kustomize=self.kustomize, cache_dir=cache, progress=self.progress
-            )
+            render(self.release, components, plain, self.tree, kustomize=self.kustomize, cache_dir=cache, progress=self.progress)
             seconds.append(time.monotonic() - started)
         example = run([str(self.kustomize), "build", str(self.tree.root / "example")], {})
         beside = "kustomize build example"
@@ -219,9 +217,7 @@ class Bench:
     def kubernetes_core(self, sandbox: Sandbox) -> float:
         """kubernetes.core.k8s applies a render once to own it, and again; seconds of the second time."""
         source = self.folder / "render.yaml"
-        rendered = subprocess.run(
-            [str(self.kustomize), "build", str(self.tree.root / "example")], capture_output=True, check=True
-        )
+        rendered = subprocess.run([str(self.kustomize), "build", str(self.tree.root / "example")], capture_output=True, check=True)
         objects = load_documents(rendered.stdout)
         source.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         apply = {

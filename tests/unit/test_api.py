@@ -88,13 +88,14 @@ def test_a_refusal_is_never_asked_again(code: int, scripted: Any, api: Api, answ
     assert len(api.traffic.rejected) == 1
 
 
-@pytest.mark.parametrize("message", [
-    'failed calling webhook "v.x.io": failed to call webhook: connection refused',
-    'conversion webhook for x.io/v1, Kind=Widget failed: Post "https://x": connection refused',
-])
-def test_a_webhook_that_is_down_is_not_waited_for_blindly(
-    message: str, scripted: Any, api: Api, answer: Any, pauses: List[float]
-) -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        'failed calling webhook "v.x.io": failed to call webhook: connection refused',
+        'conversion webhook for x.io/v1, Kind=Widget failed: Post "https://x": connection refused',
+    ],
+)
+def test_a_webhook_that_is_down_is_not_waited_for_blindly(message: str, scripted: Any, api: Api, answer: Any, pauses: List[float]) -> None:
     """The gate waits for the webhook and says so; the request itself is not repeated."""
     scripted.answers(answer(500, status(500, "InternalError", message), {"Retry-After": "1"}))
     with pytest.raises(ApiError) as caught:
@@ -191,7 +192,8 @@ def test_a_list_is_read_to_its_last_page(scripted: Any, api: Api) -> None:
     scripted.answers(page(["a"], "5", "t1"), page(["b"], "5"))
     items, version = api.list(CONFIG, selector="x")
     assert [(item["metadata"]["name"], item["kind"], item["apiVersion"]) for item in items] == [
-        ("a", "ConfigMap", "v1"), ("b", "ConfigMap", "v1"),
+        ("a", "ConfigMap", "v1"),
+        ("b", "ConfigMap", "v1"),
     ]
     assert version == "5"
     assert [asked.query.get("continue") for asked in scripted.asked] == [None, "t1"]

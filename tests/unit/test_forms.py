@@ -34,19 +34,23 @@ def thing(kind: str, metadata: Optional[Dict[str, Any]] = None, **rest: Any) -> 
 
 RULES = {
     "server fields": (
-        thing("ConfigMap", {"creationTimestamp": None, "resourceVersion": "1", "uid": "u", "generation": 2, "selfLink": "/x",
-                            "managedFields": []}),
+        thing(
+            "ConfigMap",
+            {"creationTimestamp": None, "resourceVersion": "1", "uid": "u", "generation": 2, "selfLink": "/x", "managedFields": []},
+        ),
         thing("ConfigMap"),
     ),
     "status": (thing("Widget", status={"ready": True}), thing("Widget")),
     "labels that are empty": (thing("ConfigMap", {"labels": {}, "annotations": None}), thing("ConfigMap")),
     "labels that are not": (thing("ConfigMap", {"labels": {"a": "b"}}), thing("ConfigMap", {"labels": {"a": "b"}})),
     "stringData": (
-        thing("Secret", data={"a": "eA=="}, stringData={"b": "y"}), thing("Secret", data={"a": "eA==", "b": "eQ=="}),
+        thing("Secret", data={"a": "eA=="}, stringData={"b": "y"}),
+        thing("Secret", data={"a": "eA==", "b": "eQ=="}),
     ),
     "stringData alone, over data": (thing("Secret", data=None, stringData={"a": "y"}), thing("Secret", data={"a": "eQ=="})),
     "rules that a controller fills": (
-        thing("ClusterRole", aggregationRule={"s": 1}, rules=[]), thing("ClusterRole", aggregationRule={"s": 1}),
+        thing("ClusterRole", aggregationRule={"s": 1}, rules=[]),
+        thing("ClusterRole", aggregationRule={"s": 1}),
     ),
     "rules of our own": (thing("ClusterRole", rules=[]), thing("ClusterRole", rules=[])),
     "a caBundle that is none": (
@@ -75,22 +79,33 @@ def test_what_a_controller_or_the_server_owns_is_not_sent(rule: str) -> None:
     assert rendered == before
 
 
-@pytest.mark.parametrize(("path", "left"), [
-    ("data.a", {"data": {"b": [{"c": 1, "d": 2}, "text"]}}),
-    ("data.b.*.c", {"data": {"a": 1, "b": [{"d": 2}, "text"]}}),
-    ("data.none.c", {"data": {"a": 1, "b": [{"c": 1, "d": 2}, "text"]}}),
-    ("data.a.b", {"data": {"a": 1, "b": [{"c": 1, "d": 2}, "text"]}}),
-    ("data", {}),
-])
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [
+        ("data.a", {"data": {"b": [{"c": 1, "d": 2}, "text"]}}),
+        ("data.b.*.c", {"data": {"a": 1, "b": [{"d": 2}, "text"]}}),
+        ("data.none.c", {"data": {"a": 1, "b": [{"c": 1, "d": 2}, "text"]}}),
+        ("data.a.b", {"data": {"a": 1, "b": [{"c": 1, "d": 2}, "text"]}}),
+        ("data", {}),
+    ],
+)
 def test_fields_that_are_not_ours_are_left_out(path: str, left: Dict[str, Any]) -> None:
     """Release data names them by dotted paths; * stands for every item of a list; what is not there is no error."""
     rendered = thing("Widget", data={"a": 1, "b": [{"c": 1, "d": 2}, "text"]})
     assert desired_form(rendered, [path]) == thing("Widget", **left)
 
 
-@pytest.mark.parametrize(("value", "is_one"), [
-    (CERTIFICATE, True), ("", False), ("Cg==", False), (None, False), ("not base64!", False), (7, False),
-])
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        (CERTIFICATE, True),
+        ("", False),
+        ("Cg==", False),
+        (None, False),
+        ("not base64!", False),
+        (7, False),
+    ],
+)
 def test_a_ca_bundle_is_one_that_holds_a_certificate(value: Any, is_one: bool) -> None:
     """Upstream ships placeholders; a webhook with one of them cannot be called."""
     assert is_ca_bundle(value) is is_one
@@ -177,12 +192,16 @@ def test_a_hash_tells_nothing_without_the_key() -> None:
     assert HASHER.value({"a": 1, "b": 2}) == HASHER.value({"b": 2, "a": 1})
 
 
-@pytest.mark.parametrize("changed", [
-    live(data={"a": "2"}),
-    live(uid="another"),
-    live(fields={"f:data": {"f:a": {}, "f:b": {}}}),
-    thing("ConfigMap", {"uid": "u"}, data={"a": "1"}),
-], ids=["value", "recreated", "ownership", "no longer ours"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        live(data={"a": "2"}),
+        live(uid="another"),
+        live(fields={"f:data": {"f:a": {}, "f:b": {}}}),
+        thing("ConfigMap", {"uid": "u"}, data={"a": "1"}),
+    ],
+    ids=["value", "recreated", "ownership", "no longer ours"],
+)
 def test_a_live_hash_changes_with_what_is_ours(changed: KubeObject) -> None:
     """Each of these is drift."""
     assert HASHER.live(changed) != HASHER.live(live())

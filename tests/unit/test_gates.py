@@ -53,21 +53,24 @@ def pod(**labels: str) -> KubeObject:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "labels": labels}}
 
 
-@pytest.mark.parametrize(("changes", "called"), [
-    ({}, True),
-    ({"apiGroups": ["*"]}, True),
-    ({"apiGroups": ["apps"]}, False),
-    ({"apiVersions": ["v1beta1"]}, True),  # matchPolicy: Equivalent
-    ({"operations": ["*"]}, True),
-    ({"operations": ["UPDATE", "DELETE"]}, False),
-    ({"resources": ["*"]}, True),
-    ({"resources": ["*/*"]}, True),
-    ({"resources": ["pods/status"]}, False),
-    ({"resources": ["services", "pods"]}, True),
-    ({"scope": "Namespaced"}, True),
-    ({"scope": "Cluster"}, False),
-    ({"scope": "*"}, True),
-])
+@pytest.mark.parametrize(
+    ("changes", "called"),
+    [
+        ({}, True),
+        ({"apiGroups": ["*"]}, True),
+        ({"apiGroups": ["apps"]}, False),
+        ({"apiVersions": ["v1beta1"]}, True),  # matchPolicy: Equivalent
+        ({"operations": ["*"]}, True),
+        ({"operations": ["UPDATE", "DELETE"]}, False),
+        ({"resources": ["*"]}, True),
+        ({"resources": ["*/*"]}, True),
+        ({"resources": ["pods/status"]}, False),
+        ({"resources": ["services", "pods"]}, True),
+        ({"scope": "Namespaced"}, True),
+        ({"scope": "Cluster"}, False),
+        ({"scope": "*"}, True),
+    ],
+)
 def test_a_rule_says_which_writes_are_sent_to_the_webhook(changes: Dict[str, Any], called: bool) -> None:
     """Every field of a rule, and the star of each."""
     assert admits(hook([rule(**changes)]), PODS, pod(), {}, "CREATE") is called
@@ -161,20 +164,21 @@ SERVICE: FrozenSet[str] = frozenset(["kubeflow/hooks"])
 NOBODY: FrozenSet[str] = frozenset()
 
 
-@pytest.mark.parametrize(("found", "written", "endpoints", "reason"), [
-    (hook(), True, SERVICE, ""),
-    (hook(), True, NOBODY, "webhook v.x.io: Service kubeflow/hooks has no ready endpoint"),
-    (hook(), False, NOBODY, "webhook v.x.io: Service kubeflow/hooks has no ready endpoint"),
-    (hook(), False, SERVICE, "webhook v.x.io: its configuration is not written yet"),
-    (hook([], runtime=True), True, SERVICE, "webhook v.x.io: its controller has not filled the rules yet"),
-    (hook([rule()], runtime=True), True, SERVICE, ""),
-    (hook([]), True, SERVICE, ""),
-    (hook(ca=""), True, SERVICE, "webhook v.x.io: its caBundle is empty"),
-    (hook(ca="Cg=="), True, SERVICE, "webhook v.x.io: its caBundle is empty"),
-    (hook(clientConfig={"url": "https://x"}), True, NOBODY, ""),
-])
-def test_a_gate_says_what_is_missing_in_the_order_of_its_coming(
-    found: Hook, written: bool, endpoints: FrozenSet[str], reason: str
-) -> None:
+@pytest.mark.parametrize(
+    ("found", "written", "endpoints", "reason"),
+    [
+        (hook(), True, SERVICE, ""),
+        (hook(), True, NOBODY, "webhook v.x.io: Service kubeflow/hooks has no ready endpoint"),
+        (hook(), False, NOBODY, "webhook v.x.io: Service kubeflow/hooks has no ready endpoint"),
+        (hook(), False, SERVICE, "webhook v.x.io: its configuration is not written yet"),
+        (hook([], runtime=True), True, SERVICE, "webhook v.x.io: its controller has not filled the rules yet"),
+        (hook([rule()], runtime=True), True, SERVICE, ""),
+        (hook([]), True, SERVICE, ""),
+        (hook(ca=""), True, SERVICE, "webhook v.x.io: its caBundle is empty"),
+        (hook(ca="Cg=="), True, SERVICE, "webhook v.x.io: its caBundle is empty"),
+        (hook(clientConfig={"url": "https://x"}), True, NOBODY, ""),
+    ],
+)
+def test_a_gate_says_what_is_missing_in_the_order_of_its_coming(found: Hook, written: bool, endpoints: FrozenSet[str], reason: str) -> None:
     """Endpoint, configuration, rules, caBundle; only then a probe can tell more."""
     assert closed_because(found, written, endpoints) == reason

@@ -108,25 +108,31 @@ def test_a_lock_that_was_lost_is_not_given_back(scripted: Any, answer: Any, api:
     assert leases.holder == ELSEWHERE
 
 
-@pytest.mark.parametrize(("spec", "seen_for", "lapsed"), [
-    ({"holderIdentity": "a", "leaseDurationSeconds": 20}, 19.0, False),
-    ({"holderIdentity": "a", "leaseDurationSeconds": 20}, 21.0, True),
-    ({"holderIdentity": "a", "leaseDurationSeconds": 60}, 21.0, False),
-    ({"holderIdentity": "a"}, locking.DURATION_SECONDS + 1.0, True),
-    ({"holderIdentity": ""}, 0.0, True),
-    ({}, 0.0, True),
-])
+@pytest.mark.parametrize(
+    ("spec", "seen_for", "lapsed"),
+    [
+        ({"holderIdentity": "a", "leaseDurationSeconds": 20}, 19.0, False),
+        ({"holderIdentity": "a", "leaseDurationSeconds": 20}, 21.0, True),
+        ({"holderIdentity": "a", "leaseDurationSeconds": 60}, 21.0, False),
+        ({"holderIdentity": "a"}, locking.DURATION_SECONDS + 1.0, True),
+        ({"holderIdentity": ""}, 0.0, True),
+        ({}, 0.0, True),
+    ],
+)
 def test_a_lease_lapses_by_our_own_clock(spec: Dict[str, Any], seen_for: float, lapsed: bool) -> None:
     """Clocks of machines differ: what counts is how long we have seen the same renewal."""
     assert _expired(spec, seen_for) is lapsed
 
 
-@pytest.mark.parametrize("holder", [
-    "",
-    "kubectl-edit",
-    ELSEWHERE,
-    "ops@here process %d on %s run x" % (os.getpid(), _machine()),
-])
+@pytest.mark.parametrize(
+    "holder",
+    [
+        "",
+        "kubectl-edit",
+        ELSEWHERE,
+        "ops@here process %d on %s run x" % (os.getpid(), _machine()),
+    ],
+)
 def test_a_holder_that_lives_or_is_elsewhere_is_not_gone(holder: str) -> None:
     """Of another machine's processes nothing can be known."""
     assert not _gone(holder)

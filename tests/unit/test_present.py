@@ -160,8 +160,13 @@ def test_without_a_plan_there_is_nothing_to_show_and_nothing_breaks() -> None:
 
 def test_diffs_show_fields_and_no_unchanged_object() -> None:
     """What --diff prints: one entry for each object that a run would write."""
-    items = [item(Verdict.CREATE), item(Verdict.UPDATE, changes=(CHANGE,)), item(Verdict.RESTART, "it reads ConfigMap x"),
-             item(Verdict.UNCHANGED), item(Verdict.CONFLICT)]
+    items = [
+        item(Verdict.CREATE),
+        item(Verdict.UPDATE, changes=(CHANGE,)),
+        item(Verdict.RESTART, "it reads ConfigMap x"),
+        item(Verdict.UNCHANGED),
+        item(Verdict.CONFLICT),
+    ]
     created, updated, restarted = present.diffs(outcome(items))
     assert created["prepared"].startswith("+ Deployment.apps") and restarted["prepared"].startswith("~ ")
     assert updated["before"] == "%s: %s\n" % CHANGE[:2] and updated["after"] == "%s: %s\n" % CHANGE[::2]
@@ -182,8 +187,12 @@ OUTCOMES = {
     "refused": Outcome(Request("factory-1"), errors=(BROKEN,)),
     "every verdict": outcome([*EVERY_VERDICT, item(Verdict.CONFLICT, contested=(("kubectl", ".spec.replicas"),))]),
     "failed": outcome(
-        [item(Verdict.CREATE)], errors=(BROKEN,), absent=("katib",), components={"katib": done("failed", 2, error=BROKEN)},
-        findings=(finding("x", "0 of 1", pod=POD),), judged={"katib": 1},
+        [item(Verdict.CREATE)],
+        errors=(BROKEN,),
+        absent=("katib",),
+        components={"katib": done("failed", 2, error=BROKEN)},
+        findings=(finding("x", "0 of 1", pod=POD),),
+        judged={"katib": 1},
     ),
     "leftovers": Outcome(Request("factory-1"), plan=Plan((), (("katib", ref()),))),
 }

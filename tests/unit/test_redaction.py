@@ -47,13 +47,16 @@ PATCHES = {
     "Secret as YAML text": "kind: Secret\nmetadata: {name: x}\nstringData:\n  anything: %s\n" % CANARY,
     "Secret by target": {"target": {"kind": "Secret", "name": "x"}, "patch": {"data": {"anything": b64(CANARY)}}},
     "JSON patch of one key": {
-        "target": {"kind": "Secret"}, "patch": [{"op": "add", "path": "/data/anything", "value": b64(CANARY)}],
+        "target": {"kind": "Secret"},
+        "patch": [{"op": "add", "path": "/data/anything", "value": b64(CANARY)}],
     },
     "JSON patch of all keys": {
-        "target": {"kind": "Secret"}, "patch": [{"op": "replace", "path": "/stringData", "value": {"anything": CANARY}}],
+        "target": {"kind": "Secret"},
+        "patch": [{"op": "replace", "path": "/stringData", "value": {"anything": CANARY}}],
     },
     "JSON patch as text": {
-        "target": {"kind": "Deployment"}, "patch": "- {op: add, path: /spec/adminPassword, value: %s}" % CANARY,
+        "target": {"kind": "Deployment"},
+        "patch": "- {op: add, path: /spec/adminPassword, value: %s}" % CANARY,
     },
     "YAML in a ConfigMap": {**meta("ConfigMap"), "data": {"config.yaml": DEX}},
     "YAML list in a ConfigMap": {**meta("ConfigMap"), "data": {"c": "staticClients:\n- secret: '%s'\n" % CANARY}},
@@ -128,7 +131,8 @@ def test_data_is_scrubbed_to_its_leaves_and_keeps_its_shape() -> None:
     """Results are JSON: what a program reads there by name stays where it is."""
     redactor = taught(PATCHES["Secret, plain"])
     assert redactor.scrub_all({"a": [CANARY, 1, None], "b": {"c": ("x", True)}}) == {
-        "a": ["***", 1, None], "b": {"c": ["x", True]},
+        "a": ["***", 1, None],
+        "b": {"c": ["x", True]},
     }
 
 
@@ -168,8 +172,7 @@ CHANGES: List[Tuple[str, Tuple[str, Any, Any], bool, Tuple[Any, Any]]] = [
     ("Deployment", ("spec.env[DB_PASSWORD]", None, {"name": "DB_PASSWORD", "value": CANARY}), False, ("(none)", None)),
     ("Deployment", ("spec.args", [], ["--token=%s" % CANARY]), False, ("[]", '["--token=***"]')),
     ("Deployment", ("spec.adminPassword", None, CANARY), False, ("(none)", "***")),
-    ("Deployment", ("metadata.annotations.kubectl.kubernetes.io/last-applied-configuration", None, CANARY), False,
-     ("(none)", "***")),
+    ("Deployment", ("metadata.annotations.kubectl.kubernetes.io/last-applied-configuration", None, CANARY), False, ("(none)", "***")),
     ("Deployment", ("spec.replicas", 1, 2), False, ("1", "2")),
     ("Deployment", ("spec.replicas", 1, 2), True, ("1", "2")),
     ("Deployment", ("spec.env[DSN].value", "a", CANARY), True, ("***", "***")),
@@ -187,10 +190,21 @@ def test_a_change_is_shown_without_its_secrets(kind: str, change: Any, patched: 
     assert CANARY not in before + after
 
 
-@pytest.mark.parametrize(("name", "secret"), [
-    ("clientSecret", True), ("DB_PASSWORD", True), ("api-key", True), ("bearerToken", True), ("privateKey", True),
-    ("secretName", False), ("tokenPath", False), ("secretKeyRef", False), ("private_registry_url", False), ("replicas", False),
-])
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("clientSecret", True),
+        ("DB_PASSWORD", True),
+        ("api-key", True),
+        ("bearerToken", True),
+        ("privateKey", True),
+        ("secretName", False),
+        ("tokenPath", False),
+        ("secretKeyRef", False),
+        ("private_registry_url", False),
+        ("replicas", False),
+    ],
+)
 def test_names_that_tell_of_a_secret(name: str, secret: bool) -> None:
     """Where a secret is kept is no secret."""
     assert looks_secret(name) is secret

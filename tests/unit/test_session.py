@@ -74,10 +74,13 @@ def test_an_unknown_release_lists_the_known_ones() -> None:
         assert name in str(error)
 
 
-@pytest.mark.parametrize("request_", [
-    Request("c", components=("common", "katip")),
-    Request("c", scope=("katip",)),
-])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("c", components=("common", "katip")),
+        Request("c", scope=("katip",)),
+    ],
+)
 def test_an_unknown_component_names_the_nearest(request_: Request) -> None:
     """In the desired set and in the scope alike."""
     error = refused(choose, request_)
@@ -107,11 +110,14 @@ def test_a_kubernetes_that_is_too_old_is_refused(version: str) -> None:
     assert "upgrade the cluster" in error.next_step
 
 
-@pytest.mark.parametrize(("version", "warned"), [
-    ("%s.3" % RELEASE.kubernetes_tested[-1], False),
-    ("%s.3+k3s1" % RELEASE.kubernetes_tested[0], False),
-    ("1.99+.0", True),
-])
+@pytest.mark.parametrize(
+    ("version", "warned"),
+    [
+        ("%s.3" % RELEASE.kubernetes_tested[-1], False),
+        ("%s.3+k3s1" % RELEASE.kubernetes_tested[0], False),
+        ("1.99+.0", True),
+    ],
+)
 def test_a_kubernetes_that_was_not_tested_is_only_warned_about(version: str, warned: bool) -> None:
     """Distributions add to the version; EKS writes a plus after the minor one."""
     progress = Noted()
@@ -157,9 +163,14 @@ def item(name: str, verdict: Verdict, reason: str = "because") -> Item:
     return Item(ObjectRef("", "ConfigMap", "n", name), Wanted("katib", {}, CONFIG), verdict, reason)
 
 
-@pytest.mark.parametrize(("verdict", "words"), [
-    (Verdict.ADOPT_REFUSED, "kubeflow_adopt"), (Verdict.CONFLICT, "kubeflow_conflicts"), (Verdict.REFUSED, "look at"),
-])
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (Verdict.ADOPT_REFUSED, "kubeflow_adopt"),
+        (Verdict.CONFLICT, "kubeflow_conflicts"),
+        (Verdict.REFUSED, "look at"),
+    ],
+)
 def test_a_refusal_names_the_first_object_and_the_rest(verdict: Verdict, words: str) -> None:
     """First cause first; many are counted, not listed; that nothing was written is said."""
     error = refusal(Plan(tuple(item("o%d" % number, verdict, "why %d" % number) for number in range(9))))
@@ -179,13 +190,16 @@ def test_an_error_is_shown_without_secrets() -> None:
 # ------------------------------------------------------------------ nothing is sent for what can be known before
 
 
-@pytest.mark.parametrize("told", [
-    {"version": "none"},
-    {"components": ("katip",)},
-    {"declarations": {"katib": {"patches": ["a: [b"]}}},
-    {"declarations": {"katib": {"patches": "text"}}},
-    {"declarations": {"katib": {"replicas": {"x": -1}}}},
-])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"version": "none"},
+        {"components": ("katip",)},
+        {"declarations": {"katib": {"patches": ["a: [b"]}}},
+        {"declarations": {"katib": {"patches": "text"}}},
+        {"declarations": {"katib": {"replicas": {"x": -1}}}},
+    ],
+)
 def test_what_is_wrong_with_the_variables_is_said_before_the_first_request(told: Dict[str, Any], scripted: Any, api: Api) -> None:
     """An unreachable cluster must not hide a typing error."""
     refused(Session(Request("c", kubeconfig="/nonexistent/kubeconfig", **told), Noted()).plan)
@@ -211,15 +225,24 @@ def answers(scripted: Any, answer: Any, version: str, secret: Optional[Dict[str,
     scripted.answer = reply
 
 
-@pytest.mark.parametrize(("version", "secret", "words"), [
-    ("1.20.0", None, ("too old", "1.20.0")),
-    ("1.34.0", {"metadata": {"resourceVersion": "1"}, "data": {"hash-key": ""}}, ("record cannot be read", "kubeflow_adopt")),
-    ("1.34.0", {"metadata": {"resourceVersion": "1"}, "data": {}}, ("record cannot be read", "mlplatform-kubeflow/record")),
-    ("1.34.0", {"metadata": {"resourceVersion": "1"}, "data": {"hash-key": "eA==", "component.katib": "eA=="}},
-     ("record cannot be read", "backup")),
-    ("1.34.0", {"metadata": {"resourceVersion": "1"}, "data": {"hash-key": "eA==", "component.katib": TRUNCATED}},
-     ("record cannot be read", "backup")),
-])
+@pytest.mark.parametrize(
+    ("version", "secret", "words"),
+    [
+        ("1.20.0", None, ("too old", "1.20.0")),
+        ("1.34.0", {"metadata": {"resourceVersion": "1"}, "data": {"hash-key": ""}}, ("record cannot be read", "kubeflow_adopt")),
+        ("1.34.0", {"metadata": {"resourceVersion": "1"}, "data": {}}, ("record cannot be read", "mlplatform-kubeflow/record")),
+        (
+            "1.34.0",
+            {"metadata": {"resourceVersion": "1"}, "data": {"hash-key": "eA==", "component.katib": "eA=="}},
+            ("record cannot be read", "backup"),
+        ),
+        (
+            "1.34.0",
+            {"metadata": {"resourceVersion": "1"}, "data": {"hash-key": "eA==", "component.katib": TRUNCATED}},
+            ("record cannot be read", "backup"),
+        ),
+    ],
+)
 def test_what_is_wrong_with_the_cluster_is_said_before_anything_is_rendered(
     version: str, secret: Any, words: Tuple[str, ...], scripted: Any, answer: Any, api: Api, tmp_path: Any
 ) -> None:

@@ -191,8 +191,7 @@ def a_go(folder: Path, version: str, build: str) -> None:
     """A Go that says its version, and does ``build`` (shell; the output is ``$out``) when it is asked to build."""
     path = folder / "go"
     path.write_text(
-        '#!/bin/sh\nif [ "$1" = env ]; then echo go%s; exit; fi\n'
-        'while [ "$1" != -o ]; do shift; done; out=$2\n%s\n' % (version, build)
+        '#!/bin/sh\nif [ "$1" = env ]; then echo go%s; exit; fi\nwhile [ "$1" != -o ]; do shift; done; out=$2\n%s\n' % (version, build)
     )
     path.chmod(0o755)
 

@@ -110,9 +110,7 @@ def test_a_watch_that_ends_goes_on_from_the_last_bookmark(scripted: Any, answer:
     assert watches(scripted)[:2] == ["5", "90"]
 
 
-def test_a_watch_cut_in_the_middle_of_a_line_goes_on_from_the_last_whole_event(
-    scripted: Any, answer: Any, followed: Followed
-) -> None:
+def test_a_watch_cut_in_the_middle_of_a_line_goes_on_from_the_last_whole_event(scripted: Any, answer: Any, followed: Followed) -> None:
     """Half an event is no event: it comes again, whole, and nothing is listed anew."""
     broken = answer(200, [line("ADDED", config("a", 6)), line("ADDED", config("b", 7))[:30]], cut=True)
     serve(scripted, answer, [broken, answer(200, [line("ADDED", config("b", 7))])], [])

@@ -257,11 +257,15 @@ class Api:
             status, data, wait = self._once(method, url, body, content_type, accept, stream, timeout, subject)
             if 200 <= status < 300:
                 return data if stream else self._parsed(data, subject)
-            error = _status_error(status, data, subject) if status else Unreachable(
-                "no answer from %s: %s" % (self.server, data.decode(errors="replace")),
-                status=0,
-                subject=subject,
-                next_step="check that the address is right and that the API server runs and can be reached from here",
+            error = (
+                _status_error(status, data, subject)
+                if status
+                else Unreachable(
+                    "no answer from %s: %s" % (self.server, data.decode(errors="replace")),
+                    status=0,
+                    subject=subject,
+                    next_step="check that the address is right and that the API server runs and can be reached from here",
+                )
             )
             attempt += 1
             pause = wait if wait is not None else random.uniform(0.1, min(10.0, 0.2 * 2**attempt))
@@ -288,8 +292,15 @@ class Api:
             ) from problem
 
     def _once(
-        self, method: str, url: str, body: Optional[bytes], content_type: str, accept: str, stream: bool,
-        timeout: float, subject: str,
+        self,
+        method: str,
+        url: str,
+        body: Optional[bytes],
+        content_type: str,
+        accept: str,
+        stream: bool,
+        timeout: float,
+        subject: str,
     ) -> Tuple[int, Any, Optional[float]]:
         """(status, answer, seconds that the server asks us to wait); status 0 and the reason if no answer came."""
         try:
@@ -344,9 +355,7 @@ class Api:
             raise
         return found
 
-    def list(
-        self, resource: Resource, *, namespace: str = "", selector: str = ""
-    ) -> Tuple[List[KubeObject], str]:
+    def list(self, resource: Resource, *, namespace: str = "", selector: str = "") -> Tuple[List[KubeObject], str]:
         """All objects of a kind and the resourceVersion to watch from; a kind that is not served has none."""
         query = {"limit": str(PAGE)}
         if selector:

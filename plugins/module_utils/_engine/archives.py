@@ -83,7 +83,7 @@ def _download(place: str, url: str, part: Path) -> None:
         request.add_header("Range", "bytes=%d-" % part.stat().st_size)
         request.add_header("If-Range", etag)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urllib.request.build_opener().open(request, timeout=TIMEOUT) as answer:
             _save(answer, place, part)
     except urllib.error.HTTPError as problem:
         problem.close()

@@ -28,9 +28,7 @@ def broken(component: str, finding: Finding) -> EngineError:
     )
 
 
-def timed_out(
-    component: str, seconds: float, findings: Sequence[Finding], closed: Sequence[Tuple[ObjectRef, str]]
-) -> EngineError:
+def timed_out(component: str, seconds: float, findings: Sequence[Finding], closed: Sequence[Tuple[ObjectRef, str]]) -> EngineError:
     """The error for a component that took too long.
 
     :param findings: what is there and not healthy; :param closed: what is not written yet, and why.

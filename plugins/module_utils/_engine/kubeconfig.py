@@ -31,9 +31,7 @@ def new_client(kubeconfig: str = "", context: str = "") -> Any:
     path = os.path.expanduser(kubeconfig) if kubeconfig else None
     shown = path or os.environ.get("KUBECONFIG") or "~/.kube/config"
     if path and not os.path.exists(path):
-        raise EngineError(
-            "there is no such kubeconfig file", subject=path, next_step="set kubeflow_kubeconfig to the right file"
-        )
+        raise EngineError("there is no such kubeconfig file", subject=path, next_step="set kubeflow_kubeconfig to the right file")
     _check_readable(shown)
     try:
         connect: Any = kube_config.new_client_from_config

@@ -136,8 +136,7 @@ class Lock:
             raise EngineError(
                 "another run is writing to this cluster: " + text,
                 subject=SUBJECT,
-                next_step="wait for it, or set kubeflow_lock_timeout; a killed run's lock lapses after %d s"
-                % DURATION_SECONDS,
+                next_step="wait for it, or set kubeflow_lock_timeout; a killed run's lock lapses after %d s" % DURATION_SECONDS,
             )
         self._progress.waiting("", "waiting for the lock: " + text)
         time.sleep(1.0)

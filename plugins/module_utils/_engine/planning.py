@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .api import Api, ApiError, Resource
+from .errors import sure
 from .forms import Hasher, desired_form, differences, own_entry, without_noise
 from .objects import KubeObject, ObjectRef
 from .record import Entry, Record
@@ -148,11 +149,7 @@ def make_plan(wanted: Mapping[ObjectRef, Wanted], record: Record, live: Snapshot
     items += _restarts(items, record)
     components = {want.component for want in wanted.values()}
     leftovers = tuple(
-        (name, ref)
-        for name, component in record.components.items()
-        if name in components
-        for ref in component.entries
-        if ref not in wanted
+        (name, ref) for name, component in record.components.items() if name in components for ref in component.entries if ref not in wanted
     )
     return Plan(tuple(items), leftovers)
 
@@ -216,8 +213,7 @@ def _restarts(items: Sequence[Item], record: Record) -> List[Item]:
     changed = {
         (item.ref.namespace, item.ref.kind, item.ref.name): item
         for item in items
-        if item.ref.kind in ("ConfigMap", "Secret") and item.verdict in (Verdict.UPDATE, Verdict.DRIFT)
-        and not item.wanted.once
+        if item.ref.kind in ("ConfigMap", "Secret") and item.verdict in (Verdict.UPDATE, Verdict.DRIFT) and not item.wanted.once
     }
     pending = {ref: stamp for component in record.components.values() for ref, stamp in component.restarts.items()}
     stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -259,11 +255,7 @@ def examine(api: Api, plan: Plan, record: Record, policy: Policy, redactor: Reda
     hasher = record.hasher
     suspects = (Verdict.UPDATE, Verdict.DRIFT, Verdict.ADOPT)
     with ThreadPoolExecutor(EXAMINERS) as pool:
-        examined = list(
-            pool.map(
-                lambda item: _examine_one(api, item, policy, redactor) if item.verdict in suspects else item, plan.items
-            )
-        )
+        examined = list(pool.map(lambda item: _examine_one(api, item, policy, redactor) if item.verdict in suspects else item, plan.items))
     for before, after in zip(plan.items, examined):
         if before.verdict is Verdict.DRIFT and after.verdict is Verdict.UNCHANGED and after.live is not None:
             record = _renewed(record, after, hasher)
@@ -272,9 +264,9 @@ def examine(api: Api, plan: Plan, record: Record, policy: Policy, redactor: Reda
 
 
 def _renewed(record: Record, item: Item, hasher: Hasher) -> Record:
-    assert item.live is not None
+    live = sure(item.live)
     component = record.components[item.component]
-    entry = replace(component.entries[item.ref], live=hasher.live(item.live))
+    entry = replace(component.entries[item.ref], live=hasher.live(live))
     return record.with_component(item.component, replace(component, entries={**component.entries, item.ref: entry}))
 
 
@@ -309,9 +301,9 @@ def _examine_one(api: Api, item: Item, policy: Policy, redactor: Redactor) -> It
             return replace(item, verdict=Verdict.CONFLICT, reason=_conflict_reason(contested))
         sent = want.obj if choice == "ours" else without_fields(want.obj, [path for _manager, path in contested])
         after = api.apply(want.resource, sent, dry=True, force=choice == "ours")
-    assert item.live is not None
-    raw = differences(without_noise(item.live), without_noise(after))
-    if not raw and item.verdict is Verdict.DRIFT and own_entry(item.live) is not None:
+    live = sure(item.live)
+    raw = differences(without_noise(live), without_noise(after))
+    if not raw and item.verdict is Verdict.DRIFT and own_entry(live) is not None:
         return replace(item, verdict=Verdict.UNCHANGED, reason="stored in another form, same meaning")
     changes = tuple(
         (path, redactor.scrub(before), redactor.scrub(new))

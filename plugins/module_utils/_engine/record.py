@@ -99,9 +99,7 @@ def load(api: Api) -> Record:
         key = base64.b64decode(data[_KEY])
         if not key:
             raise ValueError("its %s is empty" % _KEY)
-        components = {
-            name[len(_PREFIX) :]: _decode(value) for name, value in data.items() if name.startswith(_PREFIX)
-        }
+        components = {name[len(_PREFIX) :]: _decode(value) for name, value in data.items() if name.startswith(_PREFIX)}
     except (KeyError, TypeError, ValueError, EOFError, OSError, zlib.error) as problem:
         lacking = "%s is missing" % problem if isinstance(problem, KeyError) else str(problem)
         raise EngineError(
@@ -137,10 +135,7 @@ def _encode(component: ComponentRecord) -> str:
         "catalogue": component.catalogue,
         "version": component.version,
         "complete": component.complete,
-        "objects": {
-            ref.key: [entry.api_version, entry.uid, entry.desired, entry.live]
-            for ref, entry in sorted(component.entries.items())
-        },
+        "objects": {ref.key: [entry.api_version, entry.uid, entry.desired, entry.live] for ref, entry in sorted(component.entries.items())},
         "restarts": {ref.key: stamp for ref, stamp in sorted(component.restarts.items())},
     }
     packed = gzip.compress(json.dumps(document, separators=(",", ":")).encode(), mtime=0)

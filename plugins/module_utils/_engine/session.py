@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Unio
 from .api import Api
 from .applying import Applied, Applier, ComponentOutcome
 from .catalogue import Catalogue, Component, Release, resolve
-from .errors import EngineError
+from .errors import EngineError, sure
 from .forms import desired_form
 from .health_rules import HealthContext
 from .locking import Lock
@@ -185,8 +185,7 @@ def check_kubernetes(release: Release, version: str, progress: Progress) -> None
     if tested and _numbers(version) not in tested:
         progress.say(
             "",
-            "warning: Kubeflow %s was tested on Kubernetes %s, this is %s"
-            % (release.name, ", ".join(release.kubernetes_tested), version),
+            "warning: Kubeflow %s was tested on Kubernetes %s, this is %s" % (release.name, ", ".join(release.kubernetes_tested), version),
         )
 
 
@@ -221,8 +220,7 @@ def want(rendered: Render, release: Release, snapshot: Snapshot) -> Dict[ObjectR
     for ref, item in rendered.objects.items():
         modes = release.mode_of(ref)
         fields = [path for mode in modes if mode.mode == "fields_not_ours" for path in mode.fields]
-        resource = snapshot.discovery.get(item.obj["apiVersion"], item.obj["kind"])
-        assert resource is not None  # take() refused it otherwise
+        resource = sure(snapshot.discovery.get(item.obj["apiVersion"], item.obj["kind"]))  # take() refused it otherwise
         once = any(mode.mode == "create_once" for mode in modes)
         wanted[ref] = Wanted(item.component, desired_form(item.obj, fields), resource, once, item.user_patched)
     return wanted
@@ -292,11 +290,7 @@ class Session:
     def _judge(self, api: Api, chosen: Chosen, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted]) -> None:
         """Health from what the plan has read already: no request unless something is late."""
         rules = chosen.release.health
-        judged = [
-            (ref, want_, snapshot.objects.get(ref), None)
-            for ref, want_ in wanted.items()
-            if is_judged(want_.resource, rules)
-        ]
+        judged = [(ref, want_, snapshot.objects.get(ref), None) for ref, want_ in wanted.items() if is_judged(want_.resource, rules)]
         counts: Dict[str, int] = {}
         for _ref, want_, _live, _generation in judged:
             counts[want_.component] = counts.get(want_.component, 0) + 1
@@ -330,8 +324,7 @@ class Session:
         try:
             rendered = self._render(chosen)
             snapshot, wanted, record = self._plan(api, chosen, rendered, record)
-            plan = self.outcome.plan
-            assert plan is not None
+            plan = sure(self.outcome.plan)
             # Objects that look like somebody else's are another run's if the record changed while we planned.
             overtaken = bool(plan.stops) and load(api).resource_version != record.resource_version
             if plan.stops and not overtaken:
@@ -364,8 +357,7 @@ class Session:
                 # Another run wrote in the meantime: what we planned on is no longer what is there.
                 check_record(chosen, fresh)
                 snapshot, wanted, record = self._plan(api, chosen, rendered, fresh)
-                plan = self.outcome.plan
-                assert plan is not None
+                plan = sure(self.outcome.plan)
                 if plan.stops:
                     raise refusal(plan)
                 self._judge(api, chosen, snapshot, wanted)
@@ -374,11 +366,8 @@ class Session:
             self._carry_out(api, chosen, snapshot, wanted, record)
         self._lock = None
 
-    def _carry_out(
-        self, api: Api, chosen: Chosen, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted], record: Record
-    ) -> None:
-        plan = self.outcome.plan
-        assert plan is not None
+    def _carry_out(self, api: Api, chosen: Chosen, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted], record: Record) -> None:
+        plan = sure(self.outcome.plan)
         applier = Applier(
             api,
             plan,
@@ -394,9 +383,7 @@ class Session:
         applied: Applied = applier.run()
         self.outcome.components = applied.components
         self.outcome.changed = any(item.written for item in applied.components.values())
-        self.outcome.findings = tuple(
-            finding for item in applied.components.values() for finding in item.findings
-        )
+        self.outcome.findings = tuple(finding for item in applied.components.values() for finding in item.findings)
         unwritten = [name for name, item in applied.components.items() if item.unwritten]
         self.outcome.absent = tuple(unwritten)
         self.outcome.errors = applied.errors

@@ -20,9 +20,7 @@ from .objects import KubeObject, ObjectRef
 from .planning import Wanted
 
 # Nothing about these ever has to be waited for.
-STILL = frozenset(
-    ("ConfigMap", "Secret", "CronJob.batch", "PodDisruptionBudget.policy", "Service", "HorizontalPodAutoscaler.autoscaling")
-)
+STILL = frozenset(("ConfigMap", "Secret", "CronJob.batch", "PodDisruptionBudget.policy", "Service", "HorizontalPodAutoscaler.autoscaling"))
 WORKLOADS = ("Deployment.apps", "StatefulSet.apps", "DaemonSet.apps", "Job.batch")
 
 
@@ -82,9 +80,7 @@ class Judge:
         found: List[Finding] = []
         pods: Dict[str, Sequence[KubeObject]] = {}
         for ref, want, live, generation in objects:
-            verdict = (
-                missing(want.obj) if live is None else judge(live, self._rules, generation=generation, context=context)
-            )
+            verdict = missing(want.obj) if live is None else judge(live, self._rules, generation=generation, context=context)
             if verdict.state is State.CURRENT:
                 self._failed_since.pop(ref, None)
                 self._seen.pop(ref, None)
@@ -95,22 +91,16 @@ class Judge:
                     pods[ref.namespace] = self._read_pods(ref.namespace)
                 evidence = self._ask_pods(ref, live, pods[ref.namespace], context.now)
             final = self._is_final(ref, verdict, evidence, context.now)
-            found.append(
-                Finding(ref, want.component, verdict.state, verdict.reason, verdict.message, evidence, final)
-            )
+            found.append(Finding(ref, want.component, verdict.state, verdict.reason, verdict.message, evidence, final))
         return tuple(found)
 
-    def _ask_pods(
-        self, ref: ObjectRef, workload: KubeObject, pods: Sequence[KubeObject], now: datetime
-    ) -> Tuple[Evidence, ...]:
+    def _ask_pods(self, ref: ObjectRef, workload: KubeObject, pods: Sequence[KubeObject], now: datetime) -> Tuple[Evidence, ...]:
         mine = pods_of(workload, pods)
         evidence = pod_evidence(mine, now=now, previous=self._seen.get(ref, ()))
         self._seen[ref] = evidence
         return evidence
 
-    def _is_final(
-        self, ref: ObjectRef, verdict: kstatus.Verdict, evidence: Sequence[Evidence], now: datetime
-    ) -> bool:
+    def _is_final(self, ref: ObjectRef, verdict: kstatus.Verdict, evidence: Sequence[Evidence], now: datetime) -> bool:
         if any(item.fatal for item in evidence):
             return True
         if verdict.state is not State.FAILED:

@@ -87,9 +87,7 @@ def take(api: Api, wanted: Mapping[ObjectRef, KubeObject], record: Record) -> Sn
     return Snapshot(objects, discovery, served, versions, ends, end_version, modes)
 
 
-def _read_kind(
-    api: Api, resource: Resource, refs: List[ObjectRef], record: Record
-) -> Tuple[Dict[ObjectRef, KubeObject], str]:
+def _read_kind(api: Api, resource: Resource, refs: List[ObjectRef], record: Record) -> Tuple[Dict[ObjectRef, KubeObject], str]:
     """The wanted objects of one kind that are there."""
     entries = {ref: record.entry(ref) for ref in refs}
     unknown = [ref for ref, entry in entries.items() if entry is None or not entry.live]

@@ -16,7 +16,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import tarfile
 import threading
 import urllib.error
@@ -27,8 +26,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from urllib.parse import urlsplit
 
 from .errors import EngineError
-from .golang import RUN_SECONDS, cache_lock, published, say
-from .golang import build_go as build_go
+from .golang import RUN_SECONDS, build_go, cache_lock, published, say
+from .processes import TimedOut, call
 from .progress import Progress
 
 GO_MODULES = Path(__file__).resolve().parents[3] / "tools" / "go"
@@ -125,9 +124,7 @@ def _etcd(name: str, package: str) -> Tool:
 
 
 def _kwok(name: str, digest: str) -> Tool:
-    build = GoBuild(
-        "kwok", "sigs.k8s.io/kwok/cmd/" + name, "sigs.k8s.io/kwok", ("sigs.k8s.io/kwok/pkg/consts.Version=v{version}",)
-    )
+    build = GoBuild("kwok", "sigs.k8s.io/kwok/cmd/" + name, "sigs.k8s.io/kwok", ("sigs.k8s.io/kwok/pkg/consts.Version=v{version}",))
     return Tool(name, "kwok", ("--version",), Download(_KWOK, pinned={"0.8.0/linux/amd64": digest}), build)
 
 
@@ -211,12 +208,10 @@ def _from_path(tool: Tool, version: str, cache_dir: Path, progress: Optional[Pro
     if not found:
         raise _NotThere("not on the PATH")
     try:
-        said = subprocess.run(
-            [found, *tool.ask], stdin=subprocess.DEVNULL, capture_output=True, timeout=RUN_SECONDS, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
+        said = call([found, *tool.ask], seconds=RUN_SECONDS)
+    except (OSError, TimedOut) as error:
         raise _NotThere("%s does not run: %s" % (found, error)) from error
-    match = re.search(r"\d+\.\d+\.\d+[-+.\w]*", (said.stdout + said.stderr).decode(errors="replace"))
+    match = re.search(r"\d+\.\d+\.\d+[-+.\w]*", (said.output + said.errors).decode(errors="replace"))
     if not match or (tool.exact and match.group() != version):
         raise _NotThere("%s is %s" % (found, match.group() if match else "of unknown version"))
     return Path(found)
@@ -237,12 +232,15 @@ def _from_cache(tool: Tool, version: str, cache_dir: Path, progress: Optional[Pr
 
 
 def _open(url: str) -> Any:
-    """Open it, giving up after ANSWER_SECONDS whatever is slow: name resolution knows no time limit of its own."""
+    """Open it, giving up after ANSWER_SECONDS whatever is slow: name resolution knows no time limit of its own.
+
+    :returns: the open answer, or the exception that stood against it.
+    """
     box: List[Any] = []
 
     def work() -> None:
         try:
-            box.append(urllib.request.urlopen(url, timeout=ANSWER_SECONDS))
+            box.append(urllib.request.build_opener().open(url, timeout=ANSWER_SECONDS))
         except (OSError, ValueError) as error:
             box.append(error)
 
@@ -276,8 +274,9 @@ def _fetch(url: str) -> bytes:
         _unreachable.add(host)
         raise _NotThere("cannot read %s: %s" % (url, getattr(answer, "reason", answer)))
     try:
-        with answer as stream:
-            return bytes(stream.read())
+        content = bytes(answer.read())
+        answer.close()
+        return content
     except OSError as error:
         raise _NotThere("cannot read %s to its end: %s" % (url, error)) from error
 

@@ -38,17 +38,13 @@ class Watcher:
         self._lock = threading.Lock()
         self.trouble: Dict[Resource, str] = {}
 
-    def start(
-        self, resource: Resource, version: str = "", objects: Iterable[KubeObject] = (), selector: str = ""
-    ) -> None:
+    def start(self, resource: Resource, version: str = "", objects: Iterable[KubeObject] = (), selector: str = "") -> None:
         """Watch a kind from a resourceVersion on; without one, it is listed first. A second start does nothing."""
         if resource in self._threads:
             return
         with self._lock:
             self._store[resource] = {ref_of(obj): obj for obj in objects}
-        thread = threading.Thread(
-            target=self._run, args=(resource, version, selector), name="watch-" + resource.plural, daemon=True
-        )
+        thread = threading.Thread(target=self._run, args=(resource, version, selector), name="watch-" + resource.plural, daemon=True)
         self._threads[resource] = thread
         thread.start()
 

@@ -72,9 +72,7 @@ def conflict(item: Item, contested: Any) -> EngineError:
 def _restart(api: Api, item: Item) -> KubeObject:
     """Roll a workload's pods once, as kubectl rollout restart does, under a name that server-side apply leaves alone."""
     change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: item.stamp}}}}}
-    return api.patch(
-        item.wanted.resource, item.ref.namespace, item.ref.name, change, content_type="application/merge-patch+json"
-    )
+    return api.patch(item.wanted.resource, item.ref.namespace, item.ref.name, change, content_type="application/merge-patch+json")
 
 
 def _take_over(api: Api, item: Item) -> None:
@@ -108,9 +106,7 @@ def _migrate(api: Api, item: Item, live: KubeObject) -> None:
     """
     managed = live["metadata"].get("managedFields") or []
     earlier = [
-        entry
-        for entry in managed
-        if entry.get("manager") in EARLIER_TOOLS and not entry.get("subresource") and entry.get("fieldsV1")
+        entry for entry in managed if entry.get("manager") in EARLIER_TOOLS and not entry.get("subresource") and entry.get("fieldsV1")
     ]
     if not earlier:
         return
@@ -133,9 +129,7 @@ def _migrate(api: Api, item: Item, live: KubeObject) -> None:
     if LAST_APPLIED in (live["metadata"].get("annotations") or {}):
         patch.append({"op": "remove", "path": "/metadata/annotations/" + LAST_APPLIED.replace("/", "~1")})
         union.get("f:metadata", {}).get("f:annotations", {}).pop("f:" + LAST_APPLIED, None)
-    api.patch(
-        item.wanted.resource, item.ref.namespace, item.ref.name, patch, content_type="application/json-patch+json"
-    )
+    api.patch(item.wanted.resource, item.ref.namespace, item.ref.name, patch, content_type="application/json-patch+json")
 
 
 def _merge(into: Dict[str, Any], fields: Mapping[str, Any]) -> None:

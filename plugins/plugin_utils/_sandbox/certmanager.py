@@ -96,9 +96,7 @@ class CertManager:
         pair = self._authority.issue(["cert-manager-webhook-ca"])
         self._write_secret(NAMESPACE, WEBHOOK_CA, pair, annotations, "Opaque")
 
-    def _write_secret(
-        self, namespace: str, name: str, pair: Pair, annotations: Mapping[str, str], kind: str = "kubernetes.io/tls"
-    ) -> None:
+    def _write_secret(self, namespace: str, name: str, pair: Pair, annotations: Mapping[str, str], kind: str = "kubernetes.io/tls") -> None:
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",

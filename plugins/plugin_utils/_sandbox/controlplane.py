@@ -92,9 +92,7 @@ def programs(cache_dir: Path, how: str, progress: Progress) -> Mapping[str, Path
     return {name: ensure_tool(name, version, cache_dir, how, progress) for name, version in VERSIONS.items()}
 
 
-def write_settings(
-    layout: Layout, tools: Mapping[str, Path], egress: Path, audit: bool, real: Sequence[str]
-) -> None:
+def write_settings(layout: Layout, tools: Mapping[str, Path], egress: Path, audit: bool, real: Sequence[str]) -> None:
     """Everything that kwokctl reads.
 
     :param egress: the socket where webhook calls leave the API server.
@@ -298,9 +296,7 @@ def nodes(count: int, gpus: int) -> List[KubeObject]:
                 "status": {
                     "capacity": resources,
                     "allocatable": resources,
-                    "nodeInfo": dict(
-                        _NODE_INFO, kubeletVersion="v" + VERSIONS["kube-apiserver"], machineID=name, systemUUID=name
-                    ),
+                    "nodeInfo": dict(_NODE_INFO, kubeletVersion="v" + VERSIONS["kube-apiserver"], machineID=name, systemUUID=name),
                 },
             }
         )

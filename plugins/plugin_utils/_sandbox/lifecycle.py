@@ -182,9 +182,7 @@ class _Quiet:
 
 def _layout(name: str, state_dir: Path) -> Layout:
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?", name):
-        raise EngineError(
-            "not a name for a sandbox", subject=repr(name), expected="up to 40 lower-case letters, digits and dashes"
-        )
+        raise EngineError("not a name for a sandbox", subject=repr(name), expected="up to 40 lower-case letters, digits and dashes")
     return Layout(Path(os.path.realpath(state_dir)) / name, name)
 
 
@@ -378,9 +376,7 @@ def _wait_for_nodes(client: Client, count: int) -> None:
             ready.add(node["metadata"]["name"])
         if len(ready) >= count:
             return
-    raise EngineError(
-        "the simulated nodes did not become Ready", expected="%d nodes" % count, found=", ".join(sorted(ready)) or "none"
-    )
+    raise EngineError("the simulated nodes did not become Ready", expected="%d nodes" % count, found=", ".join(sorted(ready)) or "none")
 
 
 def _unpack(source: Path, layout: Layout, tools: Mapping[str, Path]) -> None:

@@ -14,6 +14,7 @@ from .view import View, path_of
 DEPLOYMENT = ("kubeflow", "profiles-deployment")
 MANAGER = "sandbox-profiles"
 LABELS = {"app.kubernetes.io/part-of": "kubeflow-profile", "istio-injection": "enabled"}
+FINALIZER = "profile-finalizer"
 ROLES = {"default-editor": "kubeflow-edit", "default-viewer": "kubeflow-view"}
 
 
@@ -27,14 +28,24 @@ class Profiles:
     def profile(self, name: str) -> None:
         """Have a profile's namespace with what belongs into it."""
         obj = self._view.get("Profile", "", name)
-        if obj is None or obj["metadata"].get("deletionTimestamp") or not self._view.runs(*DEPLOYMENT):
+        if obj is None or not self._view.runs(*DEPLOYMENT):
             return
-        if any(c.get("type") == "Successful" for c in get_path(obj, "status.conditions") or []):
+        finalizers = obj["metadata"].get("finalizers") or []
+        if obj["metadata"].get("deletionTimestamp"):
+            if FINALIZER in finalizers:  # its namespace goes with it, as its owner
+                self._finalizers(name, [item for item in finalizers if item != FINALIZER])
+            return
+        if FINALIZER in finalizers and any(c.get("type") == "Successful" for c in get_path(obj, "status.conditions") or []):
             return
         for path, child in _children(obj):
             self._client.patch("%s/%s" % (path, child["metadata"]["name"]), child, "apply", MANAGER)
         status = {"status": {"conditions": [{"type": "Successful", "status": "True", "message": ""}]}}
         self._client.patch(path_of("Profile", "", name) + "/status", status, "merge", MANAGER)
+        if FINALIZER not in finalizers:  # the real controller's last step
+            self._finalizers(name, [*finalizers, FINALIZER])
+
+    def _finalizers(self, name: str, wanted: List[str]) -> None:
+        self._client.patch(path_of("Profile", "", name), {"metadata": {"finalizers": wanted}}, "merge", MANAGER)
 
 
 def _children(profile: KubeObject) -> List[Tuple[str, KubeObject]]:

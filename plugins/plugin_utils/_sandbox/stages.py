@@ -162,8 +162,7 @@ def _stage(name: str, kind: str, matches: Sequence[Match], following: Dict[str, 
         "resourceRef": {"apiGroup": "v1", "kind": kind},
         "selector": {
             "matchExpressions": [
-                {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
-                for key, operator, values in matches
+                {"key": key, "operator": operator, **({"values": list(values)} if values else {})} for key, operator, values in matches
             ]
         },
         "next": following,

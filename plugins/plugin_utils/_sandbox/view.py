@@ -96,9 +96,7 @@ class View:
 
     def runs(self, namespace: str, deployment: str) -> bool:
         """Whether a Deployment has a ready pod."""
-        return any(
-            key[0] == namespace and deployment_of(pod) == deployment and is_ready(pod) for key, pod in self.all("Pod")
-        )
+        return any(key[0] == namespace and deployment_of(pod) == deployment and is_ready(pod) for key, pod in self.all("Pod"))
 
     def service_at(self, address: str) -> Optional[KubeObject]:
         """The Service with this cluster IP."""
