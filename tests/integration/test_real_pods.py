@@ -225,7 +225,7 @@ def children_of(marker: str) -> Dict[int, str]:
 AGENT = """
 import json, pathlib, sys, time
 from {package} import containers
-from {engine}.objects import ObjectRef
+from {objects} import ObjectRef
 work = pathlib.Path(sys.argv[1])
 host = containers.PodHost(work, work / "api.sock", lambda namespace, account, body: "token")
 pod = containers.RealPod(json.loads(sys.argv[2]), "show", containers.Program(pathlib.Path(sys.argv[3]), "show"), host, lambda state: None)
@@ -238,7 +238,7 @@ time.sleep(60)
 def test_nothing_outlives_a_killed_agent(tmp_path: Path, program: containers.Program) -> None:
     """SIGKILL gives the agent no chance to clean up: the kernel ends the pod's namespaces."""
     package = containers.__name__.rpartition(".")[0]
-    source = textwrap.dedent(AGENT).format(package=package, engine=package.replace("_sandbox", "_engine"))
+    source = textwrap.dedent(AGENT).format(package=package, objects=ObjectRef.__module__)
     pod = a_pod()
     marker = "orphan-%d" % os.getpid()
     pod["metadata"]["name"] = marker
