@@ -44,6 +44,7 @@ DEX = "connectors:\n- type: ldap\n  config:\n    clientSecret: %s\n    host: lda
 PATCHES = {
     "Secret, base64": {**meta("Secret"), "data": {"anything": b64(CANARY)}},
     "Secret, plain": {**meta("Secret"), "stringData": {"anything": CANARY}},
+    "Secret, in the wrong field": {**meta("Secret"), "immutable": CANARY, "spec": {"a": [CANARY]}},
     "Secret as YAML text": "kind: Secret\nmetadata: {name: x}\nstringData:\n  anything: %s\n" % CANARY,
     "Secret by target": {"target": {"kind": "Secret", "name": "x"}, "patch": {"data": {"anything": b64(CANARY)}}},
     "JSON patch of one key": {

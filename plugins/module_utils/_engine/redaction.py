@@ -30,6 +30,7 @@ _OPTION = re.compile(r"(--?([\w.\-]+)[= ])(\S+)")
 _IN_URL = re.compile(r"(://[^/\s:@]+:)([^@\s/]+)(?=@)")
 _WORD = re.compile(r"[A-Za-z]+")
 _ARMOUR = "-----"
+_HEAD = ("apiVersion", "kind", "metadata", "type")
 
 
 def looks_secret(name: str) -> bool:
@@ -74,6 +75,8 @@ class Redactor:
             self.learn_value(body)
             if not kind or "Secret" in kind:
                 self.learn({**body, "kind": "Secret"})
+                for value in _texts({key: below for key, below in body.items() if key not in _HEAD}):
+                    self._add(value)
         for operation in operations:
             path = str(operation.get("path", "")).split("/")
             value = operation.get("value")
@@ -138,6 +141,18 @@ def _without(text: str, value: str) -> str:
 
 def _values(data: Any) -> List[str]:
     return [str(value) for value in data.values() if value is not None] if isinstance(data, dict) else []
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value: what stands in the wrong field of a Secret is quoted by the API server, and as secret."""
+    if isinstance(value, dict):
+        for below in value.values():
+            yield from _texts(below)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def _environment(value: Any) -> Iterator[str]:
