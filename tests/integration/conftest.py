@@ -20,9 +20,10 @@ from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox impor
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.kube import Client
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox, SandboxSpec
 
-from .platform_fixtures import _built as _built
-from .platform_fixtures import _installed as _installed
-from .platform_fixtures import _platform as _platform
+from .platform_fixtures import _built, _installed, _platform
+
+# pytest finds these fixtures because they are here.
+__all__ = ["_built", "_installed", "_platform"]
 
 
 def client_of(sandbox: Sandbox) -> Client:

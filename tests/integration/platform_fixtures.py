@@ -57,9 +57,7 @@ def _built(sandboxes: Maker, snapshot_of: Callable[[Sandbox], Path]) -> Callable
             audit = Audit(sandbox)
             outcome = healthy(converge(sandbox, release))
             cluster = Cluster(sandbox)
-            made[release] = Installed(
-                release, sandbox, outcome, audit.calls(), cluster.of(outcome), cluster.pods(), snapshot_of(sandbox)
-            )
+            made[release] = Installed(release, sandbox, outcome, audit.calls(), cluster.of(outcome), cluster.pods(), snapshot_of(sandbox))
         return made[release]
 
     return install

@@ -265,9 +265,7 @@ def _as_upstream(obj: KubeObject) -> KubeObject:
 
 
 @pytest.mark.parametrize("how", ["--server-side", "--server-side=false"])
-def test_what_kubectl_applied_is_refused_then_taken_over_whole(
-    how: str, sandboxes: Sandboxes, tools: Mapping[str, Path]
-) -> None:
+def test_what_kubectl_applied_is_refused_then_taken_over_whole(how: str, sandboxes: Sandboxes, tools: Mapping[str, Path]) -> None:
     """Nothing is written unless kubeflow_adopt names the component; then stale fields of the earlier tool go, too."""
     sandbox = sandboxes.make("adopt" + how.replace("--", "-").replace("=", "-"))
     base = ("common", "istio")

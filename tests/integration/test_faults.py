@@ -30,9 +30,7 @@ CASES: Tuple[Tuple[int, Sequence[str]], ...] = (
 
 
 @pytest.mark.parametrize(("seed", "kinds"), CASES, ids=lambda value: value if isinstance(value, int) else "+".join(value)[:40])
-def test_an_install_through_a_bad_network(
-    seed: int, kinds: Sequence[str], built: Install, sandboxes: Sandboxes, tmp_path: Path
-) -> None:
+def test_an_install_through_a_bad_network(seed: int, kinds: Sequence[str], built: Install, sandboxes: Sandboxes, tmp_path: Path) -> None:
     """Every object exactly once, the record as the cluster, the end in bounded time, and nothing to do afterwards."""
     done = built("26.03")
     name = "faults-%d-%d" % (seed, len(kinds))

@@ -76,9 +76,7 @@ class TestInstall:
         assert outcome.traffic["requests"] == len(calls)
 
 
-def test_the_playbook_changes_nothing_when_every_back_end_is_dead(
-    built: Install, clone: Clone, tmp_path: Path
-) -> None:
+def test_the_playbook_changes_nothing_when_every_back_end_is_dead(built: Install, clone: Clone, tmp_path: Path) -> None:
     """A dead webhook must not turn a daily run red: ``site`` on a cluster whose webhooks all fail is changed=0."""
     done = built("26.03")
     sandbox = clone(done.snapshot)
@@ -139,8 +137,6 @@ def test_the_record_names_every_object_with_its_uid(built: Install) -> None:
     """What is in the record is what is in the cluster: later issues delete and upgrade by it."""
     done = built("26.03")
     record = load(Cluster(done.sandbox).api)
-    recorded: Dict[Any, str] = {
-        ref: entry.uid for component in record.components.values() for ref, entry in component.entries.items()
-    }
+    recorded: Dict[Any, str] = {ref: entry.uid for component in record.components.values() for ref, entry in component.entries.items()}
     assert recorded == {ref: obj["metadata"]["uid"] for ref, obj in done.objects.items()}
     assert all(component.complete for component in record.components.values())

@@ -27,59 +27,14 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progre
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import containers
 
 SECRET = ObjectRef("", "Secret", "team", "certs")
-PROGRAM = """
-package main
-
-import (
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"os"
-)
-
-func api(w http.ResponseWriter) {
-	c, err := net.Dial("tcp", net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")))
-	if err != nil {
-		http.Error(w, err.Error(), 500)
-		return
-	}
-	fmt.Fprint(c, "ping")
-	c.(*net.TCPConn).CloseWrite()
-	io.Copy(w, c)
-}
-
-func main() {
-	fmt.Println("hello from", os.Args[1])
-	http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/exit":
-			os.Exit(3)
-		case "/api":
-			api(w)
-		case "/outside":
-			_, err := net.Dial("tcp", r.URL.RawQuery)
-			fmt.Fprint(w, err)
-		case "/write":
-			fmt.Fprint(w, os.WriteFile(r.URL.RawQuery, []byte("x"), 0o600))
-		default:
-			data, err := os.ReadFile(r.URL.Path)
-			if err != nil {
-				http.Error(w, err.Error(), 404)
-				return
-			}
-			w.Write(data)
-		}
-	}))
-}
-"""
+PROGRAM = Path(__file__).parent / "data" / "show" / "main.go"
 
 
 @pytest.fixture(name="program", scope="session")
 def _program(tmp_path_factory: pytest.TempPathFactory) -> containers.Program:
     """A static program that shows what it sees."""
     module = tmp_path_factory.mktemp("program")
-    (module / "main.go").write_text(PROGRAM)
+    (module / "main.go").write_text(PROGRAM.read_text(encoding="utf-8"))
     (module / "go.mod").write_text("module program\n\ngo 1.24\n")
     return containers.Program(build_go(module, ".", module / "out", "-s -w", Silent()), "show")
 

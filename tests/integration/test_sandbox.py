@@ -216,8 +216,9 @@ def cert_manager_crd(plural: str, kind: str, scope: str) -> KubeObject:
 
 def served(plural: str) -> Callable[[KubeObject], bool]:
     """Whether it is the CRD of this name, and served."""
-    return lambda obj: obj["metadata"]["name"].startswith(plural) and any(
-        c["type"] == "Established" and c["status"] == "True" for c in obj.get("status", {}).get("conditions", [])
+    return lambda obj: (
+        obj["metadata"]["name"].startswith(plural)
+        and any(c["type"] == "Established" and c["status"] == "True" for c in obj.get("status", {}).get("conditions", []))
     )
 
 

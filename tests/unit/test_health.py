@@ -50,7 +50,7 @@ def ago(seconds: float) -> str:
 
 def obj(kind_group: str, *, spec: Any = None, status: Any = None, **metadata: Any) -> Dict[str, Any]:
     """An object of ``Kind.group`` at generation 1."""
-    kind, _, group = kind_group.partition(".")
+    kind, _dot, group = kind_group.partition(".")
     found: Dict[str, Any] = {"apiVersion": "%s/v1" % group if group else "v1", "kind": kind}
     found["metadata"] = {"name": "x", "namespace": "kubeflow", "generation": 1, **metadata}
     for name, value in (("spec", spec), ("status", status)):
@@ -345,8 +345,8 @@ SERVICE = {"namespace": "kubeflow", "name": "hook", "port": 443}
 UP = frozenset({"kubeflow/hook"})
 
 
-def webhook(ca: Optional[str], service: Optional[Dict[str, Any]] = SERVICE) -> Dict[str, Any]:
-    config: Dict[str, Any] = {"service": service} if service else {"url": "https://hooks.example.org/"}
+def webhook(ca: Optional[str], *, by_url: bool = False) -> Dict[str, Any]:
+    config: Dict[str, Any] = {"service": SERVICE} if not by_url else {"url": "https://hooks.example.org/"}
     return {"name": "hook.kubeflow.org", "clientConfig": {**config, **({} if ca is None else {"caBundle": ca})}}
 
 
@@ -368,8 +368,8 @@ HOOKS: List[Tuple[str, List[Dict[str, Any]], Any, State, str]] = [
     ("cut off", [webhook(bundle(der()[:-1]))], UP, State.IN_PROGRESS, "not a whole certificate"),
     ("too long", [webhook(bundle(der() + b"x"))], UP, State.IN_PROGRESS, "not a whole certificate"),
     ("one of two", [webhook(bundle(der())), webhook("")], UP, State.IN_PROGRESS, "caBundle is empty"),
-    ("by url with public trust", [webhook(None, None)], frozenset(), State.CURRENT, "can answer"),
-    ("by url with a bad bundle", [webhook("Cg==", None)], frozenset(), State.IN_PROGRESS, "hooks.example.org"),
+    ("by url with public trust", [webhook(None, by_url=True)], frozenset(), State.CURRENT, "can answer"),
+    ("by url with a bad bundle", [webhook("Cg==", by_url=True)], frozenset(), State.IN_PROGRESS, "hooks.example.org"),
     ("none left", [], UP, State.CURRENT, "0 webhooks"),
 ]
 
@@ -469,7 +469,7 @@ def test_an_expression_is_compiled_once() -> None:
     """A status run judges 600 objects."""
     rules = {"Experiment.kubeflow.org": Rule("status.only_in_this_test")}
     before = health._compiled.cache_info().misses
-    for _ in range(5):
+    for _turn in range(5):
         verdict_on(obj("Experiment.kubeflow.org"), rules)
     assert health._compiled.cache_info().misses == before + 1
 

@@ -91,7 +91,7 @@ conditions = st.fixed_dictionaries(
 @st.composite
 def objects(draw: st.DrawFn, kinds: List[str] = KINDS) -> Dict[str, Any]:
     """An object of a kind with a rule (or of one without), its fields drawn from what rules look at."""
-    kind, _, group = draw(st.sampled_from(kinds)).partition(".")
+    kind, _dot, group = draw(st.sampled_from(kinds)).partition(".")
     status: Dict[str, Any] = draw(st.dictionaries(st.sampled_from(COUNTS), counts))
     status.update(
         draw(
@@ -219,7 +219,7 @@ json_values = st.recursive(
 @given(st.sampled_from(KINDS), json_values, json_values, json_values)
 def test_no_object_breaks_it(kind: str, metadata: object, spec: object, status: object) -> None:
     """Whatever an API server sends, there is a verdict; what cannot be read is Unknown."""
-    name, _, group = kind.partition(".")
+    name, _dot, group = kind.partition(".")
     obj = {"apiVersion": "%s/v1" % group, "kind": name, "metadata": metadata, "spec": spec, "status": status}
     assert isinstance(kstatus(obj, NOW), Verdict)
 
@@ -292,7 +292,7 @@ EDGES: List[Tuple[str, Dict[str, Any], Dict[str, Any], str]] = [
 @pytest.mark.parametrize("kind_and_group, spec, status, reason", EDGES)
 def test_edges_that_upstreams_cases_leave_out(kind_and_group: str, spec: Any, status: Any, reason: str) -> None:
     """Rules of core.go that no case of the table decides."""
-    kind, _, group = kind_and_group.partition(".")
+    kind, _dot, group = kind_and_group.partition(".")
     obj = {"apiVersion": "%s/v1" % group if group else "v1", "kind": kind, "metadata": {"generation": 1}, "spec": spec, "status": status}
     assert kstatus(obj, NOW).reason == reason
 

@@ -250,7 +250,7 @@ def test_every_way_to_read_a_configmap_or_secret_is_known() -> None:
 
 def test_theirs_leaves_out_just_the_contested_fields() -> None:
     """Paths as the server writes them, with keys of list items."""
-    obj = {
+    obj: KubeObject = {
         "metadata": {"annotations": {"a.b/c": "1", "d": "2"}},
         "spec": {"containers": [{"name": "x", "image": "i", "tty": True}, {"name": "y", "image": "j"}]},
     }

@@ -370,7 +370,7 @@ def test_a_free_slot_is_taken_though_the_preferred_one_is_busy(tmp_path: Path) -
 
 def test_two_runs_at_once_render_once(stage: Stage) -> None:
     """Two clusters of one playbook want the same; the second takes what the first made."""
-    threads = [threading.Thread(target=stage.render) for _ in range(4)]
+    threads = [threading.Thread(target=stage.render) for _turn in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -249,7 +249,7 @@ def test_two_runs_fetch_once(small: Release, tmp_path: Path, mirror: Path) -> No
     """The second waits for the first and finds its tree."""
     said = Said()
     results: List[SourceTree] = []
-    threads = [threading.Thread(target=lambda: results.append(_ensure(small, tmp_path, mirror, said))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: results.append(_ensure(small, tmp_path, mirror, said))) for _turn in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -32,7 +32,7 @@ USER_AGENT = "mlplatform.kubeflow"
 WRITE_VERBS = ("POST", "PUT", "PATCH", "DELETE")
 PAGE = 500
 # How long one request may be retried while the server says that it is busy or restarting.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 AGGREGATED_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 

@@ -159,9 +159,8 @@ class Applier:
             self._endpoints = ready_services(list(self._watcher.all(ENDPOINT_SLICES).values()))
             for run in self._runs.values():
                 run.dirty = True
-        moved = True
-        while moved:
-            moved = any([self._advance(run) for run in self._runs.values()])
+        while sum(self._advance(run) for run in self._runs.values()):
+            pass  # one that moved may let another one move
         self._submit()
         self._ledger.save_sometimes()
         return any(run.state in ("waiting", "writing", "settling") for run in self._runs.values()) or self._running > 0

@@ -103,6 +103,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on; not every system that Ansible runs on can say."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
 class Slots:
     """As many builds at a time as there are cores, over all processes that use the same cache.
 
@@ -110,8 +118,7 @@ class Slots:
     """
 
     def __init__(self, cache_dir: Path, count: int = 0) -> None:
-        affinity = getattr(os, "sched_getaffinity", None)  # not on every system that Ansible runs on
-        self.count = count or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+        self.count = count or usable_cores()
         self._folder = Path(cache_dir) / "slots"
         self._folder.mkdir(parents=True, exist_ok=True)
 
