@@ -83,8 +83,12 @@ class Redactor:
             self.learn_value(value, path[-1])
             if kind in ("", "Secret") and path[1:2] in (["data"], ["stringData"]):
                 self.learn({"kind": "Secret", "data": value if isinstance(value, dict) else {"": value}})
-        for value in _environment(body):
-            self._add(value)
+        self.learn_environment(body)
+
+    def learn_environment(self, value: Any) -> None:
+        """Remember the values of environment variables, whatever their names, that are more than a word or a number."""
+        for text in _environment(value):
+            self._add(text)
 
     def _add(self, value: str) -> None:
         lines = [value] if len(value.splitlines()) < 2 else [value, *value.splitlines()]
@@ -205,8 +209,8 @@ def shown_change(ref: ObjectRef, change: Tuple[str, Any, Any], user_patched: boo
     if "last-applied-configuration" in path or looks_secret(path.rsplit(".", 1)[-1]):
         return path, _presence(before), _presence(after)
     variable = re.search(r"\[([^\]]*)\]\.value$", path)
-    if variable and looks_secret(variable.group(1)):
-        return path, _presence(before), _presence(after)
+    if variable:  # what is live may come from a patch of yesterday; what will be is upstream's, and public
+        return path, _presence(before), _presence(after) if user_patched or looks_secret(variable.group(1)) else _short(after)
     if user_patched and not path.endswith(".image") and any(_has_text(value) for value in (before, after)):
         return path, _presence(before), _presence(after)
     return path, _short(before), _short(after)
@@ -232,6 +236,7 @@ def _short(value: Any) -> str:
         return "(none)"
     own = Redactor()
     own.learn_value(value)
+    own.learn_environment(value)
     shown = own.scrub_all(value)
     text = shown if isinstance(shown, str) else json.dumps(shown, sort_keys=True)
     text = text.replace("\n", "\\n")
