@@ -127,34 +127,49 @@ def cases(site: Sandbox, folder: Path) -> Dict[str, Case]:
         "dependency": Case({"kubeflow_components": ["katib"]}, ("katib",), ("istio", "kubeflow_add_dependencies")),
         "too-old": Case(
             {"kubeflow_version": "99.01", "kubeflow_release_dirs": [str(doctored(folder / "data"))]},
-            ("too old", "99.01"), ("Expected: Kubernetes 1.99", "Found: 1.34", "upgrade the cluster"),
+            ("too old", "99.01"),
+            ("Expected: Kubernetes 1.99", "Found: 1.34", "upgrade the cluster"),
         ),
         "kustomize-wrong": Case(
-            {"kubeflow_kustomize": str(other)}, (str(other), "wrong version"), ("5.8.1", "kubeflow_kustomize: auto"),
+            {"kubeflow_kustomize": str(other)},
+            (str(other), "wrong version"),
+            ("5.8.1", "kubeflow_kustomize: auto"),
         ),
         "kustomize-missing": Case(
-            {"kubeflow_kustomize": str(folder / "none")}, (str(folder / "none"), "cannot be found"), ("kubeflow_kustomize",),
+            {"kubeflow_kustomize": str(folder / "none")},
+            (str(folder / "none"), "cannot be found"),
+            ("kubeflow_kustomize",),
         ),
         "context": Case(
-            {"kubeflow_context": "production"}, (str(site.kubeconfig),), ("context production", "kubeflow_context"),
+            {"kubeflow_context": "production"},
+            (str(site.kubeconfig),),
+            ("context production", "kubeflow_context"),
         ),
         "credentials": Case(wrong, ("API server", "Unauthorized"), ("expired or wrong",)),
         "rights": Case(
-            forbidden, ('cannot get resource "secrets"', "mlplatform-kubeflow"), ("administrator", "verb and resource"),
+            forbidden,
+            ('cannot get resource "secrets"', "mlplatform-kubeflow"),
+            ("administrator", "verb and resource"),
         ),
         "mirror": Case(
             {"kubeflow_mirror": str(folder / "empty"), "kubeflow_cache_dir": str(folder / "cache1")},
-            (str(folder / "empty" / ARCHIVE), "does not have it"), ("kubeflow_mirror",),
+            (str(folder / "empty" / ARCHIVE), "does not have it"),
+            ("kubeflow_mirror",),
         ),
         "archive": Case(
             {"kubeflow_mirror": str(broken_mirror(folder / "broken")), "kubeflow_cache_dir": str(folder / "cache2")},
-            (ARCHIVE,), ("Next:",),
+            (ARCHIVE,),
+            ("Next:",),
         ),
         "patch-nowhere": Case(
-            patches(nowhere), ("common", "common_patches[0]", "matches nothing"), ("Namespace nowhere", "there are: ", "kubeflow"),
+            patches(nowhere),
+            ("common", "common_patches[0]", "matches nothing"),
+            ("Namespace nowhere", "there are: ", "kubeflow"),
         ),
         "patch-no-yaml": Case(
-            patches(nowhere, "kind: Secret\nstringData: {a: hunter2"), ("common_patches[1]", "not YAML in line"), (),
+            patches(nowhere, "kind: Secret\nstringData: {a: hunter2"),
+            ("common_patches[1]", "not YAML in line"),
+            (),
         ),
         "results": Case({"kubeflow_results_dir": "/dev/null/results"}, ("/dev/null/results", "cannot write"), ("kubeflow_results_dir",)),
     }
@@ -199,8 +214,20 @@ def errors_of(output: str) -> Dict[str, str]:
 
 
 NAMES = (
-    "release", "component", "dependency", "too-old", "kustomize-wrong", "kustomize-missing", "context", "credentials", "rights",
-    "mirror", "archive", "patch-nowhere", "patch-no-yaml", "results",
+    "release",
+    "component",
+    "dependency",
+    "too-old",
+    "kustomize-wrong",
+    "kustomize-missing",
+    "context",
+    "credentials",
+    "rights",
+    "mirror",
+    "archive",
+    "patch-nowhere",
+    "patch-no-yaml",
+    "results",
 )
 
 
@@ -340,8 +367,13 @@ def test_a_workload_that_crashes(site: Sandbox) -> None:
     error, first = failed(converge(site, timeout=300.0, **told_spark(crash)))
     assert time.monotonic() - began < 120
     assert first.startswith("spark: Deployment.apps kubeflow/spark-operator-controller: ")
-    for words in ("pod kubeflow/spark-operator-controller-", "container spark-operator-controller", "CrashLoopBackOff",
-                  "exit code 1", "cannot read the certificate"):
+    for words in (
+        "pod kubeflow/spark-operator-controller-",
+        "container spark-operator-controller",
+        "CrashLoopBackOff",
+        "exit code 1",
+        "cannot read the certificate",
+    ):
         assert words in first
     assert "run this again" in error.next_step
 
@@ -366,8 +398,12 @@ def test_a_webhook_of_somebody_else_that_is_down(site: Sandbox) -> None:
         "admissionReviewVersions": ["v1"],
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}},
     }
-    config = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-              "metadata": {"name": "policy"}, "webhooks": [hook]}
+    config = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "policy"},
+        "webhooks": [hook],
+    }
     audit = Audit(site)
     with there(site, WEBHOOKS, config):
         error, first = failed(converge(site, timeout=60.0, **told_spark(rewritten())))

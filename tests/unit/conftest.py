@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.kubeconfig import new_client
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,17 @@ def _scripted() -> Iterator[Scripted]:
     server.stop()
 
 
+@pytest.fixture(name="client", scope="session")
+def _client(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The library's client from a kubeconfig as a user has it; made once, as making it takes longer than most tests."""
+    return new_client(str(kubeconfig(tmp_path_factory.mktemp("client") / "kubeconfig", "http://127.0.0.1:1")))
+
+
 @pytest.fixture(name="api")
-def _api(scripted: Scripted, tmp_path: Path) -> Api:
-    """The engine's client, connected to that server through a kubeconfig as a user has it."""
-    return Api.connect(str(kubeconfig(tmp_path / "kubeconfig", scripted.url)))
+def _api(scripted: Scripted, client: Any, tmp_path: Path) -> Api:
+    """The engine's API of that server; ``tmp_path / "kubeconfig"`` leads there, too."""
+    kubeconfig(tmp_path / "kubeconfig", scripted.url)
+    return Api(client, scripted.url)
 
 
 def kubeconfig(path: Path, url: str, token: str = "token-of-a-test") -> Path:
