@@ -37,6 +37,8 @@ from .watching import Watcher
 from .writing import carry_out
 
 WRITERS = 6
+# Of them for CustomResourceDefinitions, which take the server a hundred times as long as others: the rest goes on beside.
+DEFINITION_WRITERS = 3
 TICK_SECONDS = 0.5
 # A write that came too early is not made again before this.
 AGAIN_SECONDS = 1.0
@@ -99,7 +101,7 @@ class Applier:
         self._events: queue.SimpleQueue[Tuple[str, Any, Any]] = queue.SimpleQueue()
         self._watcher = Watcher(api, lambda ref: self._events.put(("live", ref, None)))
         self._pool = ThreadPoolExecutor(WRITERS + 2, thread_name_prefix="write")
-        self._running = 0
+        self._running = self._definitions_running = 0
         self._written: Dict[ObjectRef, KubeObject] = {}
         self._served: Dict[Resource, str] = {}
         self._endpoints = snapshot.endpoints
@@ -185,6 +187,7 @@ class Applier:
         what, subject, result = event
         if what == "written":
             self._running -= 1
+            self._definitions_running -= subject.rank == DEFINITION
             self._finish(subject, result)
         elif what == "served":
             self._served[subject] = result
@@ -301,10 +304,12 @@ class Applier:
             run = self._runs[work.item.component]
             if run.state in ("failed", "blocked"):
                 continue
-            if self._closed(run, work):
+            crowded = work.rank == DEFINITION and self._definitions_running >= DEFINITION_WRITERS
+            if crowded or self._closed(run, work):
                 rest.append(work)
                 continue
             work.state = "running"
+            self._definitions_running += work.rank == DEFINITION
             self._running += 1
             self._pool.submit(self._write, work)
         self._queue = rest

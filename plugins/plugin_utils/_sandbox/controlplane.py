@@ -131,7 +131,8 @@ def write_settings(layout: Layout, tools: Mapping[str, Path], egress: Path, audi
         "kind": "KwokctlConfiguration",
         "options": options,
         "componentsPatches": [  # kwokctl's --extra-args panics with two arguments for each of two components
-            _patch("kube-apiserver", apiserver),
+            # A third of its time would be garbage collection while definitions come in by the dozen; memory is there.
+            {**_patch("kube-apiserver", apiserver), "extraEnvs": _MEMORY},
             _patch("etcd", {"unsafe-no-fsync": "true"}),  # a sandbox may be lost
             # There is one of each, and a copy would wait until the leases of the original's run out.
             _patch("kube-controller-manager", {"leader-elect": "false"}),
@@ -165,6 +166,7 @@ def _patch(component: str, flags: Mapping[str, str]) -> KubeObject:
     return {"name": component, "extraArgs": [{"key": key, "value": value} for key, value in flags.items()]}
 
 
+_MEMORY = [{"name": "GOGC", "value": "400"}, {"name": "GOMEMLIMIT", "value": "2GiB"}]
 _AUDIT: KubeObject = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
