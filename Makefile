@@ -10,6 +10,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 export ANSIBLE_LOCALHOST_WARNING := false
 export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
 export ANSIBLE_DISPLAY_SKIPPED_HOSTS := false
+export ANSIBLE_DISPLAY_OK_HOSTS := false
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Upstream's archives beside the repo are taken when nobody says where they are.

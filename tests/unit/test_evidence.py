@@ -83,11 +83,11 @@ BLOCKED = container("main", waiting("PodInitializing"))
 CAUSES: List[Tuple[str, Dict[str, Any], List[Any], Cause, bool, str]] = [
     (
         "crash loop",
-        pod(container("main", waiting("CrashLoopBackOff", "back-off 40s"), restarts=4, last=EXIT_1), phase="Running"),
+        pod(container("main", waiting("CrashLoopBackOff", "back-off 40s"), restarts=6, last=EXIT_1), phase="Running"),
         [],
         Cause.CRASH,
         True,
-        "pod kubeflow/web-1: container main: CrashLoopBackOff: exit code 1: no route to host (4 restarts)",
+        "pod kubeflow/web-1: container main: CrashLoopBackOff: exit code 1: no route to host (6 restarts)",
     ),
     (
         "first crashes",
@@ -107,11 +107,11 @@ CAUSES: List[Tuple[str, Dict[str, Any], List[Any], Cause, bool, str]] = [
     ),
     (
         "init container crashes",
-        pod(BLOCKED, init=(container("db", waiting("CrashLoopBackOff"), restarts=3, last=EXIT_1),)),
+        pod(BLOCKED, init=(container("db", waiting("CrashLoopBackOff"), restarts=6, last=EXIT_1),)),
         [],
         Cause.CRASH,
         True,
-        "pod kubeflow/web-1: init container db: CrashLoopBackOff: exit code 1: no route to host (3 restarts)",
+        "pod kubeflow/web-1: init container db: CrashLoopBackOff: exit code 1: no route to host (6 restarts)",
     ),
     (
         "sidecar before main",
@@ -250,7 +250,7 @@ def test_first_cause_first() -> None:
         leaving,
         pod(container("main", RUNNING), name="slow", phase="Running"),
         pod(container("main", waiting("CrashLoopBackOff"), restarts=1, last=EXIT_1), name="crashes-1", phase="Running"),
-        pod(container("main", waiting("CrashLoopBackOff"), restarts=5, last=EXIT_1), name="crashes-5", phase="Running"),
+        pod(container("main", waiting("CrashLoopBackOff"), restarts=6, last=EXIT_1), name="crashes-5", phase="Running"),
         pod(name="nowhere", listed=(("PodScheduled", "False", "Unschedulable", "no GPU"),)),
     ]
     order = ["crashes-5", "nowhere", "crashes-1", "slow", "old"]

@@ -53,7 +53,8 @@ _PULL = _Waiting(Cause.PULL, grace=_GRACE)
 _CONFIG = _Waiting(Cause.CONFIG, grace=_GRACE)
 # The kubelet's reasons: pkg/kubelet/images/types.go, kuberuntime/kuberuntime_container.go, container/sync_result.go.
 _WAITING: Mapping[str, _Waiting] = {
-    "CrashLoopBackOff": _Waiting(Cause.CRASH, restarts=3),
+    # Six restarts take more than five minutes: what only waits for its database has found it by then.
+    "CrashLoopBackOff": _Waiting(Cause.CRASH, restarts=6),
     "ErrImagePull": _PULL,
     "ImagePullBackOff": _PULL,
     "ErrImageNeverPull": _PULL,

@@ -121,7 +121,7 @@ containerStatuses:
   started: false
   state: {waiting: {reason: {{ $reason | Quote }}, message: {{ $message | Quote }}}}
   {{ if eq $reason "CrashLoopBackOff" }}
-  restartCount: 3
+  restartCount: 6
   lastState:
     terminated: {exitCode: 1, reason: Error, message: {{ $message | Quote }}, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}}
   {{ else }}
