@@ -37,13 +37,22 @@ POLICY: Dict[str, Dict[str, Any]] = {
 }
 RENDER_ONLY: Dict[str, Dict[str, Any]] = {"dest": {"type": "path"}}
 
+CATALOGUE_INFO: Dict[str, Dict[str, Any]] = {
+    "version": {"type": "str"},
+    "components": {"type": "raw", "default": "default"},
+    "switches": {"type": "dict", "default": {}},
+    "add_dependencies": {"type": "bool", "default": False},
+    "release_dirs": {"type": "list", "elements": "path", "default": []},
+}
+
 PLAN = {**CONNECTION, **COMMON, **RESULTS, **POLICY}
 APPLY = PLAN
 HEALTH = {**CONNECTION, **COMMON, **RESULTS, **POLICY}
 KUSTOMIZE = {**COMMON, **RENDER_ONLY}
 
 
-def _components(value: Any) -> Union[str, Tuple[str, ...]]:
+def component_names(value: Any) -> Union[str, Tuple[str, ...]]:
+    """A preset, or names: from a list or from a text with commas."""
     if isinstance(value, str):
         return value if value in ("default", "all") else tuple(part.strip() for part in value.split(",") if part.strip())
     return tuple(str(item) for item in value)
@@ -68,7 +77,7 @@ def request(arguments: Mapping[str, Any], cluster: str) -> Request:
         kubeconfig=arguments.get("kubeconfig") or "",
         context=arguments.get("context") or "",
         version=arguments.get("version") or "",
-        components=_components(arguments.get("components") or "default"),
+        components=component_names(arguments.get("components") or "default"),
         scope=tuple(arguments.get("scope") or ()),
         add_dependencies=bool(arguments.get("add_dependencies")),
         declarations=arguments.get("declarations") or {},

@@ -11,8 +11,11 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from ._arguments import request
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ._arguments import component_names, request
 from ._engine import present
+from ._engine.catalogue import Catalogue, desired_set
 from ._engine.errors import EngineError, sure
 from ._engine.progress import Progress
 from ._engine.redaction import Redactor
@@ -211,3 +214,28 @@ def _store(rendered: Any, dest: str, check: bool) -> Tuple[bool, str]:
         write_file(path, text)
         os.chmod(str(path), 0o600)  # it may hold the Secrets of a patch
     return True, str(path)
+
+
+def run_catalogue_info(
+    arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]
+) -> Answer:
+    """The ``catalogue_info`` module: what a cluster shall have, from release data alone."""
+    try:
+        catalogue = Catalogue.load([Path(item).expanduser() for item in arguments.get("release_dirs") or ()])
+        release = catalogue.release(arguments.get("version") or catalogue.newest)
+        names = desired_set(
+            release,
+            component_names(arguments.get("components") or "default"),
+            {name: boolean(value) for name, value in (arguments.get("switches") or {}).items()},
+            add_dependencies=bool(arguments.get("add_dependencies")),
+        )
+    except (EngineError, TypeError) as error:
+        return {"changed": False, "failed": True, "msg": str(error)}
+    return {
+        "changed": False,
+        "failed": False,
+        "release": release.name,
+        "releases": list(catalogue.names),
+        "components": list(names),
+        "msg": "Kubeflow %s: %s" % (release.name, ", ".join(names)),
+    }

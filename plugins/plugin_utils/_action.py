@@ -25,11 +25,13 @@ IS_TERMINAL = sys.stdout.isatty()
 class EngineAction(ActionBase):
     """An action that is one operation of the engine.
 
-    ``SPEC`` is its argument spec, ``OPERATION`` the function of ``_operations`` that does it.
+    ``SPEC`` is its argument spec, ``OPERATION`` the function of ``_operations`` that does it, ``TELLS`` whether its outcome
+    is shown when all is well.
     """
 
     SPEC: Mapping[str, Mapping[str, Any]] = {}
     OPERATION: Callable[..., Dict[str, Any]]
+    TELLS = True
 
     _supports_check_mode = True
     _supports_async = False
@@ -44,6 +46,7 @@ class EngineAction(ActionBase):
         # Task arguments are tagged subclasses since ansible-core 2.19; the engine gets plain data.
         self._task.args = json.loads(json.dumps(self._task.args))
         _validation, arguments = self.validate_argument_spec(argument_spec=dict(self.SPEC))
+        arguments = self._completed(arguments, task_vars or {})
         cluster = (task_vars or {}).get("inventory_hostname", "localhost")
         answer = type(self).OPERATION(
             arguments,
@@ -58,9 +61,13 @@ class EngineAction(ActionBase):
         result.update(answer)
         return result
 
+    def _completed(self, arguments: Dict[str, Any], task_vars: Dict[str, Any]) -> Dict[str, Any]:
+        """The arguments, with what an action takes from the variables of the host."""
+        return arguments
+
     def _tell(self, arguments: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Show the outcome as text: Ansible itself shows it at ``-v`` only, and a failure as one line of JSON."""
-        if arguments.get("progress") != "never":
+        if answer.get("failed") or (self.TELLS and arguments.get("progress") != "never"):
             Display().display(answer["msg"], color=C.COLOR_ERROR if answer.get("failed") else None)
 
     def _refuse(self) -> None:

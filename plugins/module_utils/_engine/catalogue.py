@@ -436,3 +436,21 @@ def _chosen(release: Release, wanted: Sequence[str]) -> set[str]:
                 next_step="did you mean '%s'?" % near[0] if near else "correct the list",
             )
     return chosen
+
+
+def desired_set(
+    release: Release, wanted: Union[str, Sequence[str]], switches: Mapping[str, bool], *, add_dependencies: bool = False
+) -> Tuple[str, ...]:
+    """Names of the components that a cluster shall have, in the order of their dependencies.
+
+    :param wanted: presets and names.
+    :param switches: components to add or to take out, whatever ``wanted`` says.
+    :raises EngineError: an unknown component, or a needed one that is not in the set.
+    """
+    asked = [wanted] if isinstance(wanted, str) else list(wanted)
+    presets = [name for name in asked if name in ("default", "all")]
+    names = set(asked).difference(presets)
+    if presets:
+        names.update(one.name for one in resolve(release, presets, add_dependencies=True))
+    names = {name for name in names if switches.get(name, True)} | {name for name, on in switches.items() if on}
+    return tuple(one.name for one in resolve(release, sorted(names), add_dependencies=add_dependencies))
