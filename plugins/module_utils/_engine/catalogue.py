@@ -141,6 +141,36 @@ class HealthRule:
 
 
 @dataclass(frozen=True)
+class PodMatch:
+    """The pods of one Deployment, and the container in them that a program stands for."""
+
+    namespace: str
+    deployment: str
+    container: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """A controller or webhook that the sandbox runs for real.
+
+    :ivar name: how it is called in messages and in the cache.
+    :ivar version: of the Go module that is built.
+    :ivar module: the folder below ``tools/go/backends`` with its go.mod.
+    :ivar package: the import path of the command.
+    :ivar program: what the command is called in the release's image.
+    :ivar note: where it is not exactly what the release's image is.
+    """
+
+    name: str
+    version: str
+    module: str
+    package: str
+    program: str
+    pods: Tuple[PodMatch, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Release:
     """All that is known of one release or add-on. ``components`` are in dependency order."""
 
@@ -159,6 +189,7 @@ class Release:
     modes: Tuple[ObjectMode, ...]
     webhooks: Mapping[str, WebhookFacts]
     health: Mapping[str, HealthRule]
+    programs: Tuple[Program, ...] = ()
 
     def mode_of(self, ref: ObjectRef) -> Tuple[ObjectMode, ...]:
         """Every mode that is about this object."""
@@ -303,7 +334,7 @@ def read_release(path: Path) -> Release:
     top = _Reader(documents[0] if documents else None, path)
     top.only(
         "release", "title", "catalogue", "notes", "kubernetes", "kustomize", "tree", "sources", "remotes",
-        "components", "namespaces", "modes", "webhooks", "health",
+        "components", "namespaces", "modes", "webhooks", "health", "programs",
     )  # fmt: skip
     name, catalogue = top.text("release"), top.text("catalogue", "kubeflow")
     return Release(
@@ -330,6 +361,15 @@ def read_release(path: Path) -> Release:
             key: HealthRule(entry.text("current", ""), entry.text("failed", ""), entry.text("message", ""))
             for key, entry in top.each("health")
         },
+        programs=tuple(_program(key, entry) for key, entry in top.each("programs")),
+    )
+
+
+def _program(name: str, entry: _Reader) -> Program:
+    entry.only("version", "module", "package", "program", "pods", "note")
+    pods = (PodMatch(pod.text("namespace"), pod.text("deployment"), pod.text("container")) for _at, pod in entry.each("pods"))
+    return Program(
+        name, entry.text("version"), entry.text("module"), entry.text("package"), entry.text("program"), tuple(pods), entry.text("note", "")
     )
 
 
