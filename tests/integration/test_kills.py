@@ -41,8 +41,8 @@ MOMENTS: Tuple[Tuple[int, Tuple[str, ...]], ...] = (
     tuple((seed, FEW if seed % 5 else ()) for seed in range(20)) if EXHAUSTIVE else ((3, FEW), (4, FEW))
 )
 # Writes of an install of FEW, and of everything, roughly: the moments are spread over them.
-FEW_WRITES = 270
-ALL_WRITES = 680
+FEW_WRITES = 220
+ALL_WRITES = 670
 # No write of ours reaches the API server so long after ansible-playbook was killed.
 LAST_WRITE = timedelta(seconds=2)
 

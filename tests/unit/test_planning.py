@@ -17,11 +17,13 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.planni
     Policy,
     Verdict,
     Wanted,
+    examine,
     make_plan,
     referenced_config,
     without_fields,
 )
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import ComponentRecord, Entry, Record
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.redaction import Redactor
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.snapshot import Snapshot
 
 CONFIG = Resource("v1", "ConfigMap", "configmaps", True)
@@ -258,3 +260,29 @@ def test_theirs_leaves_out_just_the_contested_fields() -> None:
     assert trimmed["spec"]["containers"] == [{"name": "x", "tty": True}, {"name": "y", "image": "j"}]
     assert trimmed["metadata"]["annotations"] == {"a.b/c": "1"}
     assert obj["spec"]["containers"][0]["image"] == "i"
+
+
+class DryRun:
+    """An API server that answers every dry run with one object."""
+
+    def __init__(self, answer: KubeObject) -> None:
+        self._answer = answer
+
+    def apply(self, _resource: Resource, _obj: KubeObject, *, dry: bool, force: bool) -> KubeObject:
+        """What it has."""
+        assert dry and not force
+        return self._answer
+
+
+def test_what_a_controller_writes_meanwhile_is_no_change_of_ours() -> None:
+    """A webhook fills its empty Secret between our list and our dry run: nobody who reads it is restarted."""
+    secret = Resource("v1", "Secret", "secrets", True)
+    want: KubeObject = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}, "type": "Opaque"}
+    live = served(want, {"f:type": {}})
+    plan = planned(want, record_of(want, live, written=False), live, resource=secret)
+    assert verdict(plan) is Verdict.UPDATE
+    filled = {**copy.deepcopy(live), "data": {"tls.crt": "eA=="}}
+    for answer, paths in ((filled, []), ({**filled, "type": "other"}, ["type"])):
+        api: Any = DryRun(answer)
+        examined, _record = examine(api, plan, record_of(want, live), STRICT, Redactor())
+        assert [path for path, _before, _after in examined.items[0].changes] == paths

@@ -307,9 +307,20 @@ def _examine_one(api: Api, item: Item, policy: Policy, redactor: Redactor) -> It
         return replace(item, verdict=Verdict.UNCHANGED, reason="stored in another form, same meaning")
     changes = tuple(
         (path, redactor.scrub(before), redactor.scrub(new))
-        for path, before, new in (shown_change(item.ref, change, want.user_patched) for change in raw)
+        for path, before, new in (shown_change(item.ref, change, want.user_patched) for change in _our_changes(raw, want.obj, live))
     )
     return replace(item, changes=changes)
+
+
+def _our_changes(raw: Sequence[Tuple[str, Any, Any]], wanted: KubeObject, live: KubeObject) -> List[Tuple[str, Any, Any]]:
+    """The differences in those top-level fields that we set or have set.
+
+    Between our list and the dry run a controller may write too: a webhook that fills its empty Secret just then is no
+    change of ours, and no reason to restart who reads it.
+    """
+    fields = (own_entry(live) or {}).get("fieldsV1") or {}
+    ours = set(wanted) | {name[2:] for name in fields if name.startswith("f:")}
+    return [change for change in raw if re.split(r"[.\[]", change[0], maxsplit=1)[0] in ours]
 
 
 def _conflict_reason(contested: Sequence[Tuple[str, str]]) -> str:
