@@ -16,7 +16,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ._arguments import component_names, request
 from ._engine import present
 from ._engine.catalogue import Catalogue, desired_set
-from ._engine.errors import EngineError, sure
+from ._engine.errors import EngineError
 from ._engine.progress import Progress
 from ._engine.redaction import Redactor
 from ._engine.results import Results, write_file
@@ -114,7 +114,7 @@ def run_apply(arguments: Mapping[str, Any], cluster: str, check: bool, progress:
         session.plan() if check else session.converge()
         outcome.errors = tuple(scrubbed(error, session.redactor) for error in outcome.errors)
         if check and outcome.plan is not None and outcome.plan.stops:
-            raise session_refusal(session)
+            raise refusal(outcome.plan)  # in check mode too: what a person has to decide on is an error
     except EngineError as error:
         _failed(session, error)
     failed = bool(outcome.errors) or (not check and not outcome.healthy)
@@ -139,12 +139,6 @@ def run_apply(arguments: Mapping[str, Any], cluster: str, check: bool, progress:
     }
 
 
-def session_refusal(session: Session) -> EngineError:
-    """In check mode too: what a person has to decide on is an error."""
-    return refusal(sure(session.outcome.plan))
-
-
-@told
 def run_health(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
     """The ``health`` module."""
     session = Session(request(arguments, cluster), progress, guard)

@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, 
 
 from .api import Api, ApiError, Resource
 from .errors import sure
-from .forms import Hasher, desired_form, differences, own_entry, without_noise
+from .forms import Hasher, differences, own_entry, without_noise
 from .objects import KubeObject, ObjectRef
 from .record import Entry, Record
 from .redaction import Redactor, shown_change
@@ -375,23 +375,3 @@ def _drop(value: Any, steps: Sequence[Any]) -> None:
             _drop(value[head], rest)
         else:
             del value[head]
-
-
-def wanted_objects(
-    objects: Iterable[Tuple[ObjectRef, str, KubeObject, bool]],
-    modes: Sequence[Any],
-    discovery: Any,
-) -> Dict[ObjectRef, Wanted]:
-    """What is sent, from what was rendered: modes of the release data applied, scope known.
-
-    :param objects: (ref, component, object, whether a user's patch touched it).
-    :param modes: the release's ObjectModes.
-    """
-    wanted: Dict[ObjectRef, Wanted] = {}
-    for ref, component, obj, user_patched in objects:
-        fitting = [mode for mode in modes if mode.matches(ref)]
-        fields = [path for mode in fitting if mode.mode == "fields_not_ours" for path in mode.fields]
-        once = any(mode.mode == "create_once" for mode in fitting)
-        resource = discovery.get(obj["apiVersion"], obj["kind"])
-        wanted[ref] = Wanted(component, desired_form(obj, fields), resource, once, user_patched)
-    return wanted
