@@ -218,13 +218,13 @@ def served(plural: str) -> Callable[[KubeObject], bool]:
     """Whether it is the CRD of this name, and served."""
     return lambda obj: (
         obj["metadata"]["name"].startswith(plural)
-        and any(c["type"] == "Established" and c["status"] == "True" for c in obj.get("status", {}).get("conditions", []))
+        and any(c["type"] == "Established" and c["status"] == "True" for c in obj.get("status", {}).get("conditions") or [])
     )
 
 
 def is_ready(obj: KubeObject) -> bool:
     """Whether an object has the condition Ready."""
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in obj.get("status", {}).get("conditions", []))
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in obj.get("status", {}).get("conditions") or [])
 
 
 @pytest.fixture(name="cert_manager")
