@@ -18,6 +18,8 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api, ApiError, Resource
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, get_path
 
+from .support import EXHAUSTIVE
+
 SECONDS = 60.0  # a new leader waits up to 15 s for the lease of one that was killed
 
 
@@ -146,6 +148,18 @@ def test_the_older_release_has_its_own_back_ends(built: Callable[[str], Any]) ->
     }
     with pytest.raises(ApiError, match="must have at least one container with name pytorch"):
         api.create(kind(api, "kubeflow.org/v1", "PyTorchJob"), obj, dry=True)
+
+
+@pytest.mark.skipif(not EXHAUSTIVE, reason="installs one more release")
+@pytest.mark.parametrize("name", sorted(set(BAD) - {"InferenceService"}))
+def test_the_release_between_has_its_own_back_ends(built: Callable[[str], Any], name: str) -> None:
+    """v1.11.0 has Trainer and JobSet already, with the older Knative; its KServe is simulated."""
+    api = Api.connect(str(built("v1.11.0").sandbox.kubeconfig))
+    spec, message = BAD[name]
+    obj = dict(spec, metadata={"name": "bad", "namespace": "default"})
+    with pytest.raises(ApiError) as refusal:
+        api.create(kind(api, obj["apiVersion"], obj["kind"]), obj, dry=True)
+    assert message in refusal.value.message
 
 
 def test_a_bad_setting_of_knative_is_refused(api: Api) -> None:

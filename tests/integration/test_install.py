@@ -18,14 +18,14 @@ from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox impor
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .platform_fixtures import Installed
-from .support import RELEASES, Audit, Cluster, converge, healthy, inventory, is_ready, plan, recap, run_playbook
+from .support import EXHAUSTIVE, RELEASES, Audit, Cluster, converge, healthy, inventory, is_ready, plan, recap, run_playbook
 
 NO_OP_REQUESTS = 60
 Install = Callable[[str], Installed]
 Clone = Callable[..., Sandbox]
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", (*RELEASES, "v1.11.0", "v1.9.1") if EXHAUSTIVE else RELEASES)
 class TestInstall:
     """What has to be true after one run on an empty cluster."""
 

@@ -11,9 +11,13 @@ from typing import List, Sequence, Union
 import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import (
+    Ack,
     Catalogue,
+    Hop,
     ObjectMatch,
+    OneWay,
     Release,
+    Row,
     read_release,
     resolve,
 )
@@ -85,10 +89,10 @@ def test_an_unknown_component_names_the_nearest(small: Release) -> None:
 
 
 def test_an_unknown_release_lists_the_known_ones() -> None:
-    """The reader sees what can be asked for, the oldest first."""
+    """The reader sees what can be asked for, the oldest first: v1.9.1 is older than v1.10.2, whatever the alphabet says."""
     with pytest.raises(EngineError) as error:
         Catalogue.load().release("v1.10.3")
-    assert "one of v1.10.2, 26.03" in str(error.value)
+    assert "one of v1.9.1, v1.10.2, v1.11.0, 26.03" in str(error.value)
 
 
 def test_the_newest_release_is_the_default() -> None:
@@ -101,7 +105,7 @@ def test_a_users_folder_adds_releases_and_wins(tmp_path: Path) -> None:
     _file(tmp_path, SMALL)
     (tmp_path / "26.03.yml").write_text(SMALL.replace("v9.9.9", '"26.03"').replace("Small", "Ours"))
     catalogue = Catalogue.load([tmp_path])
-    assert catalogue.names == ("v1.10.2", "v9.9.9", "26.03")
+    assert catalogue.names == ("v1.9.1", "v1.10.2", "v1.11.0", "v9.9.9", "26.03")
     assert catalogue.release("26.03").title == "Ours"
 
 
@@ -129,6 +133,56 @@ def test_wrong_release_data_says_where(tmp_path: Path, old: str, new: str, told:
     with pytest.raises(EngineError) as error:
         read_release(_file(tmp_path, SMALL.replace(old, new)))
     assert told.replace("at the top", "the top") in str(error.value)
+
+
+HOP = """
+upgrade:
+  from: v9.9.8
+  notes: [Mind the gap.]
+  acks: [{name: ack-v9.9.9-data, component: web, backup: true, text: All is lost.}]
+  replace: [{match: {kind: Service, name: web}, why: its address}]
+  keep: [{match: {kind: PersistentVolumeClaim}, why: data}]
+  regenerate: [{match: {kind: Secret, name: key}, why: a new key}]
+  one_way: [{name: database, component: web, why: new files}]
+"""
+
+
+def test_a_hop_is_read(tmp_path: Path) -> None:
+    """Every part of it, under the name that the rest of the engine uses."""
+    assert read_release(_file(tmp_path, SMALL)).hop is None
+    hop = read_release(_file(tmp_path, SMALL + HOP)).hop
+    assert hop == Hop(
+        source="v9.9.8",
+        target="v9.9.9",
+        notes=("Mind the gap.",),
+        acks=(Ack("ack-v9.9.9-data", "web", "All is lost.", True),),
+        replace=(Row(ObjectMatch("", "Service", "", "web"), "its address"),),
+        keep=(Row(ObjectMatch("", "PersistentVolumeClaim", "", ""), "data"),),
+        regenerate=(Row(ObjectMatch("", "Secret", "", "key"), "a new key"),),
+        one_way=(OneWay("database", "web", "new files"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("  from: v9.9.8\n", "", "'upgrade.from'"),
+        ("from: v9.9.8", "from: 9.8", "'upgrade.from'"),
+        ("  keep:", "  keeps:", "'upgrade.keeps'"),
+        (", text: All is lost.", "", "'upgrade.acks[0].text'"),
+        ("backup: true", "backup: maybe", "'upgrade.acks[0].backup'"),
+        (", why: its address", "", "'upgrade.replace[0].why'"),
+        ("match: {kind: Secret, name: key}", "matches: {kind: Secret}", "'upgrade.regenerate[0].matches'"),
+        ("{name: database, ", "{", "'upgrade.one_way[0].name'"),
+        (HOP, "upgrade: v9.9.8", "'upgrade'"),
+    ],
+)
+def test_a_wrong_hop_says_where(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """A key that is ignored in silence would delete what was to be kept."""
+    assert (SMALL + HOP).count(old) == 1
+    with pytest.raises(EngineError) as error:
+        read_release(_file(tmp_path, (SMALL + HOP).replace(old, new)))
+    assert told in str(error.value)
 
 
 def test_object_matches() -> None:

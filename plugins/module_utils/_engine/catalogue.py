@@ -1,199 +1,65 @@
 # Copyright: (c) 2026, mlplatform.kubeflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Release data as Python: what a release consists of, in which order, and what to know about it.
+"""The releases that there is data for, and the choice of a release's components.
 
-The files and their keys are explained in docs/release-data.md; plugins/plugin_utils/releases/schema.json is the full
-check, which the tests run. Here only the shape is checked, so that a user's own file fails with a place and not with a
-stack trace.
+What is known of one release is in release_data.py, whose names are also found here.
 """
 
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 from .errors import EngineError
-from .handwritten import NotYaml, parse
-from .objects import ObjectRef
+from .release_data import (
+    CREATE_ONCE,
+    FIELDS_NOT_OURS,
+    Ack,
+    Component,
+    HealthRule,
+    Hop,
+    NamespaceFix,
+    ObjectMatch,
+    ObjectMode,
+    OneWay,
+    PodMatch,
+    Program,
+    Release,
+    Remote,
+    Row,
+    Source,
+    WebhookFacts,
+    read_release,
+)
 
-FIELDS_NOT_OURS = "fields_not_ours"
-CREATE_ONCE = "create_once"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One archive or file of upstream.
-
-    :param url: its public address without the scheme; the same path is looked for under a mirror.
-    :param kind: ``archive`` (.tar.gz) or ``file``.
-    :param strip: how many leading folders of the archive's names to drop.
-    :param keep: folders to unpack; all when empty.
-    :param digest: ``sha256:...`` over path and bytes of the files that the components read.
-    :param verified: whether that digest was computed from the public address.
-    """
-
-    name: str
-    url: str
-    kind: str
-    strip: int
-    keep: Tuple[str, ...]
-    digest: str
-    verified: bool
-
-
-@dataclass(frozen=True)
-class Remote:
-    """Where the local copy of a remote base is: a path inside a source."""
-
-    source: str
-    path: str
-
-
-@dataclass(frozen=True)
-class Component:
-    """The unit of choice and of work.
-
-    :param catalogue: ``kubeflow``, or the name of an add-on.
-    :param version: the release or the add-on's version.
-    :param paths: the folders of upstream's tree that it consists of.
-    :param needs: components that have to be there before its first object.
-    :param default: whether it belongs to the preset ``default``.
-    :param replaces: what it took the place of in this release, for people.
-    """
-
-    name: str
-    title: str
-    catalogue: str
-    version: str
-    paths: Tuple[str, ...]
-    needs: Tuple[str, ...]
-    default: bool
-    replaces: str = ""
-
-
-@dataclass(frozen=True)
-class ObjectMatch:
-    """Which objects a row of release data is about; "" stands for any, ``*`` in a name for any text."""
-
-    group: str
-    kind: str
-    namespace: str
-    name: str
-
-    def matches(self, ref: ObjectRef) -> bool:
-        """Whether the row is about this object."""
-        return (
-            self.kind == ref.kind
-            and self.group in ("", ref.group)
-            and self.namespace in ("", ref.namespace)
-            and (not self.name or fnmatch.fnmatchcase(ref.name, self.name))
-        )
-
-
-@dataclass(frozen=True)
-class ObjectMode:
-    """How an object is treated that is not simply ours.
-
-    :param mode: ``fields_not_ours`` or ``create_once``.
-    :param fields: dotted paths that a controller fills; ``*`` stands for every item of a list.
-    :param why: who fills them, for people.
-    """
-
-    match: ObjectMatch
-    mode: str
-    fields: Tuple[str, ...]
-    why: str
-
-    def matches(self, ref: ObjectRef) -> bool:
-        """Whether the mode is about this object."""
-        return self.match.matches(ref)
-
-
-@dataclass(frozen=True)
-class NamespaceFix:
-    """An object that upstream gives no namespace, and where it belongs."""
-
-    match: ObjectMatch
-    namespace: str
-    why: str
-
-
-@dataclass(frozen=True)
-class WebhookFacts:
-    """What the configuration's own controller writes at run time."""
-
-    ca: bool
-    rules: bool
-
-
-@dataclass(frozen=True)
-class HealthRule:
-    """JMESPath over one object; "" means that there is no such rule. ``failed`` is looked at first."""
-
-    current: str
-    failed: str
-    message: str
-
-
-@dataclass(frozen=True)
-class PodMatch:
-    """The pods of one Deployment, and the container in them that a program stands for."""
-
-    namespace: str
-    deployment: str
-    container: str
-
-
-@dataclass(frozen=True)
-class Program:
-    """A controller or webhook that the sandbox runs for real.
-
-    :ivar name: how it is called in messages and in the cache.
-    :ivar version: of the Go module that is built.
-    :ivar module: the folder below ``tools/go/backends`` with its go.mod.
-    :ivar package: the import path of the command.
-    :ivar program: what the command is called in the release's image.
-    :ivar note: where it is not exactly what the release's image is.
-    """
-
-    name: str
-    version: str
-    module: str
-    package: str
-    program: str
-    pods: Tuple[PodMatch, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Release:
-    """All that is known of one release or add-on. ``components`` are in dependency order."""
-
-    name: str
-    title: str
-    catalogue: str
-    notes: Tuple[str, ...]
-    kubernetes_minimum: str
-    kubernetes_tested: Tuple[str, ...]
-    kustomize_version: str
-    tree: str
-    sources: Mapping[str, Source]
-    remotes: Mapping[str, Remote]
-    components: Mapping[str, Component]
-    namespaces: Tuple[NamespaceFix, ...]
-    modes: Tuple[ObjectMode, ...]
-    webhooks: Mapping[str, WebhookFacts]
-    health: Mapping[str, HealthRule]
-    programs: Tuple[Program, ...] = ()
-
-    def mode_of(self, ref: ObjectRef) -> Tuple[ObjectMode, ...]:
-        """Every mode that is about this object."""
-        return tuple(mode for mode in self.modes if mode.matches(ref))
+__all__ = [
+    "CREATE_ONCE",
+    "FIELDS_NOT_OURS",
+    "Ack",
+    "Catalogue",
+    "Component",
+    "HealthRule",
+    "Hop",
+    "NamespaceFix",
+    "ObjectMatch",
+    "ObjectMode",
+    "OneWay",
+    "PodMatch",
+    "Program",
+    "Release",
+    "Remote",
+    "Row",
+    "Source",
+    "WebhookFacts",
+    "desired_set",
+    "read_release",
+    "release_order",
+    "resolve",
+    "shipped_releases",
+]
 
 
 def shipped_releases() -> Path:
@@ -201,8 +67,8 @@ def shipped_releases() -> Path:
     return Path(__file__).resolve().parents[2] / "plugin_utils" / "releases"
 
 
-def _order(name: str) -> Tuple[Tuple[int, ...], str]:
-    """Sorts ``v1.9.1 < v1.10.2 < 26.03``: the numbers count, the text decides between equals."""
+def release_order(name: str) -> Tuple[Tuple[int, ...], str]:
+    """The key that sorts ``v1.9.1 < v1.10.2 < 26.03``: the numbers count, the text decides between equals."""
     return tuple(int(number) for number in re.findall(r"\d+", name)), name
 
 
@@ -229,7 +95,7 @@ class Catalogue:
     @property
     def names(self) -> Tuple[str, ...]:
         """The known releases, the oldest first."""
-        return tuple(sorted(self._files, key=_order))
+        return tuple(sorted(self._files, key=release_order))
 
     @property
     def newest(self) -> str:
@@ -251,186 +117,6 @@ class Catalogue:
         if name not in self._read:
             self._read[name] = read_release(self._files[name])
         return self._read[name]
-
-
-class _Reader:
-    """One mapping of a release file: typed values, and errors that say where."""
-
-    def __init__(self, value: Any, file: Path, place: str = "") -> None:
-        self._file, self._place = file, place
-        if not isinstance(value, dict):
-            raise self._wrong("", "a mapping", value)
-        self._value = value
-
-    def _wrong(self, key: str, expected: str, found: Any) -> EngineError:
-        place = ".".join(part for part in (self._place, key) if part)
-        return EngineError(
-            "wrong release data at '%s'" % (place or "the top"),
-            subject=str(self._file),
-            expected=expected,
-            found="nothing" if found is None else repr(found),
-            next_step="docs/release-data.md explains every key",
-        )
-
-    def only(self, *keys: str) -> None:
-        """Refuse any other key: a misspelt one would be ignored in silence."""
-        for key in self._value:
-            if key not in keys:
-                raise self._wrong(str(key), "one of " + ", ".join(keys), self._value[key])
-
-    def text(self, key: str, default: Union[str, None] = None) -> str:
-        """A text; a number that YAML made of one (26.03 without quotes) is refused."""
-        value = self._value.get(key, default)
-        if not isinstance(value, str):
-            raise self._wrong(key, "a text (in quotes if it looks like a number)", value)
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        """true or false."""
-        value = self._value.get(key, default)
-        if not isinstance(value, bool):
-            raise self._wrong(key, "true or false", value)
-        return value
-
-    def number(self, key: str, default: int) -> int:
-        """A whole number."""
-        value = self._value.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._wrong(key, "a whole number", value)
-        return value
-
-    def texts(self, key: str) -> Tuple[str, ...]:
-        """A list of texts; empty when absent."""
-        value = self._value.get(key) or []
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._wrong(key, "a list of texts", value)
-        return tuple(value)
-
-    def one(self, key: str) -> _Reader:
-        """A mapping that has to be there."""
-        return _Reader(self._value.get(key), self._file, (self._place + "." + key).lstrip("."))
-
-    def each(self, key: str) -> List[Tuple[str, _Reader]]:
-        """The entries of a mapping, or of a list (numbered); empty when absent."""
-        value = self._value.get(key) or {}
-        place = (self._place + "." + key).lstrip(".")
-        if isinstance(value, list):
-            return [(str(at), _Reader(item, self._file, "%s[%d]" % (place, at))) for at, item in enumerate(value)]
-        if not isinstance(value, dict):
-            raise self._wrong(key, "a mapping or a list", value)
-        return [(str(name), _Reader(item, self._file, "%s.%s" % (place, name))) for name, item in value.items()]
-
-
-def read_release(path: Path) -> Release:
-    """Read one release file.
-
-    :raises EngineError: it is not YAML, a key is missing, unknown or of the wrong type, or components need each other
-        in a circle.
-    """
-    try:
-        documents = parse(path.read_bytes())
-    except NotYaml as problem:
-        raise EngineError(str(problem), subject=str(path)) from problem
-    top = _Reader(documents[0] if documents else None, path)
-    top.only(
-        "release", "title", "catalogue", "notes", "kubernetes", "kustomize", "tree", "sources", "remotes",
-        "components", "namespaces", "modes", "webhooks", "health", "programs",
-    )  # fmt: skip
-    name, catalogue = top.text("release"), top.text("catalogue", "kubeflow")
-    return Release(
-        name=name,
-        title=top.text("title"),
-        catalogue=catalogue,
-        notes=top.texts("notes"),
-        kubernetes_minimum=top.one("kubernetes").text("minimum"),
-        kubernetes_tested=top.one("kubernetes").texts("tested"),
-        kustomize_version=top.one("kustomize").text("version"),
-        tree=top.text("tree"),
-        sources={key: _source(key, entry) for key, entry in top.each("sources")},
-        remotes={key: Remote(entry.text("source"), entry.text("path")) for key, entry in top.each("remotes")},
-        components=_sorted({key: _component(key, entry, catalogue, name) for key, entry in top.each("components")}),
-        namespaces=tuple(
-            NamespaceFix(_match(entry.one("match")), entry.text("namespace"), entry.text("why")) for _at, entry in top.each("namespaces")
-        ),
-        modes=tuple(_mode(entry) for _at, entry in top.each("modes")),
-        webhooks={
-            key: WebhookFacts(ca=entry.text("ca", "") == "runtime", rules=entry.text("rules", "") == "runtime")
-            for key, entry in top.each("webhooks")
-        },
-        health={
-            key: HealthRule(entry.text("current", ""), entry.text("failed", ""), entry.text("message", ""))
-            for key, entry in top.each("health")
-        },
-        programs=tuple(_program(key, entry) for key, entry in top.each("programs")),
-    )
-
-
-def _program(name: str, entry: _Reader) -> Program:
-    entry.only("version", "module", "package", "program", "pods", "note")
-    pods = (PodMatch(pod.text("namespace"), pod.text("deployment"), pod.text("container")) for _at, pod in entry.each("pods"))
-    return Program(
-        name, entry.text("version"), entry.text("module"), entry.text("package"), entry.text("program"), tuple(pods), entry.text("note", "")
-    )
-
-
-def _source(name: str, entry: _Reader) -> Source:
-    entry.only("url", "kind", "strip", "keep", "digest", "verified")
-    return Source(
-        name=name,
-        url=entry.text("url"),
-        kind=entry.text("kind"),
-        strip=entry.number("strip", 0),
-        keep=entry.texts("keep"),
-        digest=entry.text("digest"),
-        verified=entry.flag("verified", False),
-    )
-
-
-def _component(name: str, entry: _Reader, catalogue: str, version: str) -> Component:
-    entry.only("title", "default", "paths", "needs", "replaces")
-    return Component(
-        name=name,
-        title=entry.text("title"),
-        catalogue=catalogue,
-        version=version,
-        paths=entry.texts("paths"),
-        needs=entry.texts("needs"),
-        default=entry.flag("default", True),
-        replaces=entry.text("replaces", ""),
-    )
-
-
-def _match(entry: _Reader) -> ObjectMatch:
-    entry.only("group", "kind", "namespace", "name")
-    return ObjectMatch(entry.text("group", ""), entry.text("kind"), entry.text("namespace", ""), entry.text("name", ""))
-
-
-def _mode(entry: _Reader) -> ObjectMode:
-    entry.only("match", "mode", "fields", "why")
-    return ObjectMode(_match(entry.one("match")), entry.text("mode"), entry.texts("fields"), entry.text("why"))
-
-
-def _sorted(components: Mapping[str, Component]) -> Dict[str, Component]:
-    """Components after those that they need; otherwise in the order of the file.
-
-    :raises EngineError: one needs an unknown one, or they need each other in a circle.
-    """
-    done: Dict[str, Component] = {}
-
-    def visit(name: str, trail: Tuple[str, ...]) -> None:
-        if name in done:
-            return
-        if name in trail:
-            raise EngineError("components need each other in a circle", found=" -> ".join(trail + (name,)))
-        if name not in components:
-            raise EngineError("needs the unknown component '%s'" % name, component=trail[-1])
-        for needed in components[name].needs:
-            visit(needed, trail + (name,))
-        done[name] = components[name]
-
-    for name in components:
-        visit(name, ())
-    return done
 
 
 def resolve(release: Release, wanted: Union[str, Sequence[str]], *, add_dependencies: bool = False) -> Tuple[Component, ...]:
