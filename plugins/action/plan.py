@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._arguments import PLAN
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._operations import run_plan
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._arguments import LOOK
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._plan_operation import run_plan
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._action import EngineAction
 
 
 class ActionModule(EngineAction):
     """See the module."""
 
-    SPEC = PLAN
+    SPEC = LOOK
     OPERATION = staticmethod(run_plan)

@@ -9,13 +9,32 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: plan
 version_added: 1.0.0
-short_description: Say what apply would do to a cluster
+short_description: Say what apply or upgrade would do to a cluster
 description:
   - Renders the components, reads the cluster with one list per kind, and gives every object a verdict with its reason.
   - Writes nothing. Objects that differ, and no others, are sent as a dry run to learn what would change in them.
+  - Where the cluster has an older release it says what each hop of the way would do, the first one from the cluster, the others by
+    comparing releases. With O(from_version) no cluster is asked at all.
+  - Leaves C(plan.json) behind, and beside it C(plan.html), a page that needs no network.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
   - mlplatform.kubeflow.run.cluster
+  - mlplatform.kubeflow.run.hop
+options:
+  from_version:
+    description:
+      - The release to start from. It and O(version) are compared with each other, hop by hop.
+      - Default is what the cluster has.
+    type: str
+  fail_on:
+    description:
+      - What must not be in the plan. If it is, the module fails, after it has written its results.
+      - V(dangerous) is what could lose data, V(replace) an object that has to be deleted and made anew.
+      - What O(prune_named) and O(replace) name does not count.
+    type: list
+    elements: str
+    default: []
+    choices: [dangerous, replace]
 attributes:
   check_mode:
     support: full
@@ -25,6 +44,7 @@ attributes:
     support: full
 seealso:
   - module: mlplatform.kubeflow.apply
+  - module: mlplatform.kubeflow.upgrade
 """
 
 EXAMPLES = r"""
@@ -32,6 +52,13 @@ EXAMPLES = r"""
   mlplatform.kubeflow.plan:
     kubeconfig: ~/.kube/config
     scope: [katib]
+
+- name: What an upgrade would do, without a cluster; fail if data is at stake
+  mlplatform.kubeflow.plan:
+    from_version: v1.10.2
+    version: v1.11.0
+    fail_on: [dangerous]
+    results_dir: /tmp/hop
 """
 
 RETURN = r"""
@@ -51,14 +78,14 @@ summary:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._arguments import PLAN
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._arguments import LOOK
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._operations import run_plan
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._plan_operation import run_plan
 
 
 def main() -> None:
     """Run the operation with this module's arguments."""
-    module = AnsibleModule(argument_spec=dict(PLAN), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=dict(LOOK), supports_check_mode=True)
     answer = run_plan(module.params, "localhost", module.check_mode, Silent(), None)
     if answer.pop("failed"):
         module.fail_json(**answer)

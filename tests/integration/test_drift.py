@@ -217,7 +217,7 @@ def _replicas(sandbox: Sandbox, ref: ObjectRef) -> int:
     return int(client_of(sandbox).get(_path(ref))["spec"]["replicas"])
 
 
-def test_a_field_that_another_manager_took_is_a_persons_decision(built: Install, clone: Clone) -> None:
+def test_ac_37_a_field_that_another_manager_took_is_a_persons_decision(built: Install, clone: Clone) -> None:
     """``fail`` names object, field and manager and writes nothing; ``theirs`` leaves it, ``ours`` takes it back."""
     first, second = _scaled(built("26.03"))
     sandbox = clone(built("26.03").snapshot)

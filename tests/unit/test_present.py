@@ -68,11 +68,18 @@ POD = {
 BROKEN = EngineError(
     "cannot pull the image " + "very " * 20, subject="Deployment.apps kubeflow/x", expected="e", found="f", next_step="n", component="katib"
 )
-EVERY_VERDICT = [
-    item(verdict, "a reason that goes on for quite some time, as reasons do when the server gives them", changes=(CHANGE,) * 7)
-    for verdict in Verdict
-    for _number in range(10)
-]
+WORDY = "a reason that goes on for quite some time, as reasons do when the server gives them"
+OF_REMOVALS = (Verdict.PRUNE_SAFE, Verdict.PRUNE_DANGEROUS, Verdict.KEEP, Verdict.ORPHAN_WEBHOOK)
+OF_NOTICES = (
+    Verdict.STORAGE_MOVE,
+    Verdict.SERVED_REMOVED,
+    Verdict.NOT_SERVED,
+    Verdict.PATCH_UNMATCHED,
+    Verdict.OLD_SIDECAR,
+    Verdict.REGENERATE,
+)
+OF_OBJECTS = [verdict for verdict in Verdict if verdict not in (*OF_REMOVALS, *OF_NOTICES)]
+EVERY_VERDICT = [item(verdict, WORDY, changes=(CHANGE,) * 7) for verdict in OF_OBJECTS for _number in range(10)]
 CRD = ObjectRef("apiextensions.k8s.io", "CustomResourceDefinition", "", "experiments.kubeflow.org")
 
 
