@@ -57,6 +57,7 @@ lint sanity unit integration molecule: dev-env ## lint, sanity, unit, integratio
 	@python scripts/check.py $@
 
 test-all: dev-env ## the tests with everything that takes long (every fault, 20 kills), first runs from nothing, the benchmark
+	@scripts/chromium.sh
 	@KUBEFLOW_EXHAUSTIVE=1 python scripts/check.py
 	@scripts/fresh.sh 26.03 v1.10.2
 	@$(MAKE) --no-print-directory bench

@@ -65,7 +65,7 @@ PARTS = (
     Part("changelog", "lint", ("antsibull-changelog", "lint")),
     Part("docs", "lint", ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", ".")),
     Part("role-docs", "lint", ("python", "scripts/role_docs.py", "--check")),
-    Part("unit", "unit", (*PYTEST, "tests/unit"), pytest=True),
+    Part("unit", "unit", (*PYTEST, "--numprocesses", "2", "tests/unit"), pytest=True),
     Part("integration", "integration", (*PYTEST, "tests/integration"), pytest=True, alone=True),
     Part("molecule", "molecule", ("molecule", "test", "--scenario-name", "default"), alone=True),
 )

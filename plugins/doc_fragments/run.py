@@ -113,8 +113,59 @@ options:
     description: Seconds that one component may take from its first write until it is healthy.
     type: int
     default: 900
+  lint:
+    description:
+      - What happens with what is wrong in the release itself, such as mixed versions inside a component, a webhook that fails closed
+        without a back end, or a disruption budget that lets no node be drained.
+      - V(warn) names it in the plan, V(refuse) stops before anything is written, V(off) does not look.
+    type: str
+    default: warn
+    choices: [warn, refuse, "off"]
+  lint_accept:
+    description: Findings that are not refused, by their names (V(mixed-versions:istio)).
+    type: list
+    elements: str
+    default: []
+  revisions:
+    description:
+      - How many revisions the cluster keeps to go back to; the oldest goes when a new one is written. V(0) writes none.
+      - One is written when all is healthy and something was wanted otherwise than in the newest one. It holds no secret.
+    type: int
+    default: 5
   lock_timeout:
     description: Seconds to wait for another run that writes to the same cluster; V(0) says at once who it is.
     type: int
     default: 600
+"""
+
+    HOP = r"""
+options:
+  acks:
+    description:
+      - What a person says yes to, by name. A hop that leaves data behind names what it asks for, and stops before its first write
+        until the name is here.
+    type: list
+    elements: str
+    default: []
+  replace:
+    description:
+      - Full names of objects that may be deleted and made anew because a field of them cannot be changed
+        (V(ClusterRoleBinding.rbac.authorization.k8s.io name)).
+      - What release data knows to be harmless needs no name here.
+    type: list
+    elements: str
+    default: []
+  prune:
+    description:
+      - What happens to objects that we wrote and that the new release has no more.
+      - V(report) deletes nothing, V(safe) what holds no data, V(all) also what somebody took our label from.
+    type: str
+    default: safe
+    choices: [report, safe, all]
+  prune_named:
+    description:
+      - Full names of objects that may be deleted although data goes with them (V(PersistentVolumeClaim kubeflow/name)).
+    type: list
+    elements: str
+    default: []
 """

@@ -34,6 +34,16 @@ POLICY: Dict[str, Dict[str, Any]] = {
     "adopt": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "int", "default": 900},
     "lock_timeout": {"type": "int", "default": 600},
+    "lint": {"type": "str", "default": "warn", "choices": ["warn", "refuse", "off"]},
+    "lint_accept": {"type": "list", "elements": "str", "default": []},
+    "revisions": {"type": "int", "default": 5},
+}
+# What may be deleted or made anew where the release changes.
+HOP: Dict[str, Dict[str, Any]] = {
+    "acks": {"type": "list", "elements": "str", "default": []},
+    "replace": {"type": "list", "elements": "str", "default": []},
+    "prune": {"type": "str", "default": "safe", "choices": ["report", "safe", "all"]},
+    "prune_named": {"type": "list", "elements": "str", "default": []},
 }
 RENDER_ONLY: Dict[str, Dict[str, Any]] = {"dest": {"type": "path"}}
 
@@ -47,6 +57,28 @@ CATALOGUE_INFO: Dict[str, Dict[str, Any]] = {
 
 PLAN = {**CONNECTION, **COMMON, **RESULTS, **POLICY}
 APPLY = PLAN
+UPGRADE = {**PLAN, **HOP}
+# What is only asked of a plan that is looked at, and not of one that is carried out.
+LOOK = {
+    **UPGRADE,
+    "from_version": {"type": "str"},
+    "fail_on": {"type": "list", "elements": "str", "default": [], "choices": ["dangerous", "replace"]},
+}
+DRIFT = {**PLAN, "fail": {"type": "bool", "default": True}}
+MATCH = PLAN
+ROLLBACK = {
+    **PLAN,
+    **{name: option for name, option in HOP.items() if name != "acks"},
+    "to": {"type": "str", "default": "previous"},
+    "accept": {"type": "list", "elements": "str", "default": []},
+}
+REVISIONS_INFO = PLAN
+UNINSTALL = {
+    **PLAN,
+    "spare": {"type": "list", "elements": "str", "default": []},
+    "delete_data": {"type": "list", "elements": "str", "default": []},
+    "confirm": {"type": "str"},
+}
 HEALTH = {**CONNECTION, **COMMON, **RESULTS, **POLICY}
 KUSTOMIZE = {**COMMON, **RENDER_ONLY}
 
@@ -64,7 +96,14 @@ def _policy(arguments: Mapping[str, Any]) -> Policy:
     if isinstance(conflicts, Mapping):
         by_object = {str(key): str(value) for key, value in conflicts.items() if key != "default"}
         conflicts = str(conflicts.get("default", "fail"))
-    return Policy(str(conflicts), by_object, tuple(arguments.get("adopt") or ()))
+    return Policy(
+        str(conflicts),
+        by_object,
+        tuple(arguments.get("adopt") or ()),
+        tuple(arguments.get("replace") or ()),
+        arguments.get("prune") or "safe",
+        tuple(arguments.get("prune_named") or ()),
+    )
 
 
 def request(arguments: Mapping[str, Any], cluster: str) -> Request:
@@ -88,4 +127,7 @@ def request(arguments: Mapping[str, Any], cluster: str) -> Request:
         timeout=float(arguments.get("timeout") or 900),
         lock_timeout=float(arguments.get("lock_timeout") or 0),
         release_dirs=tuple(arguments.get("release_dirs") or ()),
+        lint=arguments.get("lint") or "warn",
+        lint_accept=tuple(arguments.get("lint_accept") or ()),
+        revisions=int(arguments.get("revisions", 5)),
     )

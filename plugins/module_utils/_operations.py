@@ -17,10 +17,11 @@ from ._arguments import component_names, request
 from ._engine import present
 from ._engine.catalogue import Catalogue, desired_set
 from ._engine.errors import EngineError
+from ._engine.page import PlanResults
 from ._engine.progress import Progress
-from ._engine.redaction import Redactor
+from ._engine.redaction import Redactor, scrubbed
 from ._engine.results import Results, write_file
-from ._engine.session import Outcome, Session, choose, declared, refusal, render_chosen, scrubbed
+from ._engine.session import Outcome, Session, choose, declared, refusal, render_chosen
 
 Answer = Dict[str, Any]
 Operation = Callable[[Mapping[str, Any], str, bool, Progress, Optional[Callable[[], None]]], Answer]
@@ -73,40 +74,14 @@ def _text(outcome: Outcome) -> str:
 
 
 @told
-def run_plan(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
-    """The ``plan`` module."""
-    session = Session(request(arguments, cluster), progress, guard)
-    results = Results(arguments.get("results_dir") or "", "plan", session.request.run_id, _head(session))
-    results.start()
-    failed = False
-    try:
-        session.plan()
-    except EngineError as error:
-        _failed(session, error)
-        failed = True
-    outcome = session.outcome
-    scrub = session.redactor.scrub_all
-    body = {"release": outcome.chosen.release.name if outcome.chosen else "", **present.plan_json(outcome)}
-    document = results.finish("failed" if failed else "ok", scrub(body))
-    text = scrub(present.plan_text(outcome))
-    return {
-        "changed": False,
-        "failed": failed,
-        "msg": _text(outcome) if failed else text,
-        "summary": {key: document[key] for key in ("counts", "requests", "seconds")},
-        "results": results.path,
-        "diff": scrub(present.diffs(outcome)),
-    }
-
-
-@told
 def run_apply(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
     """The ``apply`` module; in check mode it plans."""
     session = Session(request(arguments, cluster), progress, guard)
     directory = arguments.get("results_dir") or ""
     head = {**_head(session), "check": check}
     run_id = session.request.run_id
-    site, status, plan = (Results(directory, name, run_id, head) for name in ("site", "status", "plan"))
+    site, status = (Results(directory, name, run_id, head) for name in ("site", "status"))
+    plan = PlanResults(directory, run_id, head)
     for results in (site, status, plan):
         results.start()
     outcome = session.outcome

@@ -65,8 +65,11 @@ class EngineAction(ActionBase):
         """The arguments, with what an action takes from the variables of the host."""
         return arguments
 
-    def _tell(self, arguments: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    def _tell(self, arguments: Mapping[str, Any], answer: Dict[str, Any]) -> None:
         """Show the outcome as text: Ansible itself shows it at ``-v`` only, and a failure as one line of JSON."""
+        text = answer.pop("text", "")  # what led to a failure: told before it, and not again in Ansible's own words
+        if text and arguments.get("progress") != "never":
+            Display().display(text)
         if answer.get("failed") or (self.TELLS and arguments.get("progress") != "never"):
             Display().display(answer["msg"], color=C.COLOR_ERROR if answer.get("failed") else None)
 

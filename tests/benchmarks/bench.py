@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import yaml
+from day2 import HOP, Day2
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue, Component, resolve
@@ -117,9 +118,9 @@ class Bench:
         self.lines: List[Line] = []
 
     @contextmanager
-    def sandbox(self, name: str) -> Iterator[Sandbox]:
+    def sandbox(self, name: str, release: str = "", real: bool = True) -> Iterator[Sandbox]:
         """A fresh one, real back ends and all; gone afterwards."""
-        spec = SandboxSpec(name, self.folder / "sandboxes", self.cache, release=self.release.name)
+        spec = SandboxSpec(name, self.folder / "sandboxes", self.cache, release=release or self.release.name, real=real)
         try:
             yield lifecycle.create(spec, self.progress)
         finally:
@@ -263,6 +264,11 @@ class Bench:
     def measure(self) -> None:
         """Every line."""
         self.rendering()
+        self.installing()
+        self.day2()
+
+    def installing(self) -> None:
+        """A first run and one that changes nothing, beside what people do today."""
         with self.sandbox("ours") as ours:
             first = self.playbook(ours)
             self.pods_ready(ours)
@@ -287,6 +293,21 @@ class Bench:
             Line("  writes", idle["requests"]["writes"], None, "", "", 0.0),
             Line("writes refused on install", len(installed["requests"]["rejected"]), None, "", "", 0.0),
             Line("memory of the Python side", max(first.largest_mb, again.largest_mb), None, "", "MB", 300.0),
+        ]
+
+    def day2(self) -> None:
+        """Plans of a hop, and what a thousand tenants cost."""
+        day2 = Day2(self.cache, self.mirror, self.progress)
+        self.lines.append(Line("plan of a hop, no cluster", day2.offline(), None, "", "s", 2.0))
+        with self.sandbox("day2", HOP[0], real=False) as sandbox:
+            day2.install(sandbox)
+            hop, site = day2.live(sandbox)
+            day2.many_tenants(sandbox)
+            hop_many, site_many = day2.live(sandbox)
+        self.lines += [
+            Line("plan of a hop on a cluster", hop, None, "", "s", 2.0),
+            Line("  with 1,000 tenants", hop_many, hop, "with one", "s", 1.5, relative=True),
+            Line("plan of site, 1,000 tenants", site_many, site, "with one", "s", 1.5, relative=True),
         ]
 
 

@@ -60,6 +60,16 @@ def test_a_lock_is_taken_and_given_back(scripted: Any, answer: Any, api: Api) ->
     assert leases.holder == ""
 
 
+def test_a_lock_that_goes_with_its_namespace_is_left_alone(scripted: Any, answer: Any, api: Api) -> None:
+    """Neither renewed nor released, so that nothing is written to what is being deleted; it is held until the last write."""
+    leases = Leases(scripted, answer)
+    with Lock(api, "run1", 0.0, Silent()) as lock:
+        lock.abandon()
+        assert lock.held
+        before = len(scripted.asked)
+    assert leases.holder and len(scripted.asked) == before
+
+
 def test_a_held_lock_names_its_holder_at_once_if_nobody_wants_to_wait(scripted: Any, answer: Any, api: Api) -> None:
     """Who, since when, and what can be done."""
     leases = Leases(scripted, answer, ELSEWHERE)
@@ -132,6 +142,7 @@ def test_a_lease_lapses_by_our_own_clock(spec: Dict[str, Any], seen_for: float, 
         ELSEWHERE,
         "ops@here process %d on %s run x" % (os.getpid(), _machine()),
     ],
+    ids=["nobody", "another program", "elsewhere", "alive"],
 )
 def test_a_holder_that_lives_or_is_elsewhere_is_not_gone(holder: str) -> None:
     """Of another machine's processes nothing can be known."""

@@ -17,15 +17,15 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import ObjectRef
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.planning import Item, Plan, Verdict, Wanted
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import ComponentRecord, Record
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.redaction import Redactor
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.redaction import Redactor, scrubbed
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import (
     Request,
     Session,
     check_kubernetes,
-    check_record,
+    check_needs,
+    check_release,
     choose,
     refusal,
-    scrubbed,
 )
 
 TRUNCATED = base64.b64encode(gzip.compress(b"{}" * 99)[:-9]).decode()
@@ -136,23 +136,23 @@ def record(version: str, *names: str, catalogue: str = "kubeflow") -> Record:
 
 def test_another_release_in_the_record_is_refused_and_named() -> None:
     """site never upgrades by accident."""
-    error = refused(check_record, choose(Request("c")), record("v1.10.2", "common", "katib"))
+    error = refused(check_release, choose(Request("c")), record("v1.10.2", "common", "katib"))
     assert "v1.10.2" in error.found and error.expected == "26.03"
     assert "kubeflow_version" in error.next_step and "upgrade" in error.next_step
 
 
 def test_another_catalogue_in_the_record_is_no_other_release() -> None:
     """An add-on has versions of its own."""
-    check_record(choose(Request("c")), record("0.1", "common", catalogue="addon"))
+    check_release(choose(Request("c")), record("0.1", "common", catalogue="addon"))
 
 
 def test_a_scope_whose_needs_were_never_installed_is_refused() -> None:
     """Named: what is missing, and the three ways on."""
     chosen = choose(Request("c", scope=("katib",)))
-    error = refused(check_record, chosen, record("26.03", "common", "cert_manager"))
+    error = refused(check_needs, chosen, record("26.03", "common", "cert_manager"))
     assert "istio" in error.cause and error.component == "katib"
     assert "--tags" in error.next_step and "kubeflow_add_dependencies" in error.next_step
-    check_record(chosen, record("26.03", "common", "cert_manager", "istio"))
+    check_needs(chosen, record("26.03", "common", "cert_manager", "istio"))
 
 
 # ------------------------------------------------------------------ plans that a person has to decide on

@@ -33,6 +33,7 @@ WRITE_VERBS = ("POST", "PUT", "PATCH", "DELETE")
 PAGE = 500
 # How long one request may be retried while the server says that it is busy or restarting.
 PATIENCE_SECONDS = 120.0
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 AGGREGATED_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 
@@ -140,6 +141,10 @@ class Discovery:
     def by_group_kind(self, group: str, kind: str) -> Tuple[Resource, ...]:
         """Every served version of a kind, in the server's order of preference."""
         return tuple(item for item in self._resources.values() if item.group == group and item.kind == kind)
+
+    def kinds(self) -> Tuple[Resource, ...]:
+        """Every kind once, in the version that the server prefers."""
+        return tuple({(item.group, item.kind): item for item in reversed(list(self._resources.values()))}.values())
 
 
 @dataclass
@@ -270,7 +275,7 @@ class Api:
             attempt += 1
             pause = wait if wait is not None else random.uniform(0.1, min(10.0, 0.2 * 2**attempt))
             if not _may_pass(error, wait) or time.monotonic() + pause > deadline:
-                if method in WRITE_VERBS and not dry and status:
+                if method in WRITE_VERBS and not dry and status and (method, status) != ("DELETE", 404):
                     with self._lock:
                         self.traffic.rejected.append("%s %s: %d %s" % (method, path, status, error.message[:200]))
                 raise error
@@ -355,16 +360,16 @@ class Api:
             raise
         return found
 
-    def list(self, resource: Resource, *, namespace: str = "", selector: str = "") -> Tuple[List[KubeObject], str]:
-        """All objects of a kind and the resourceVersion to watch from; a kind that is not served has none."""
+    def list(self, resource: Resource, *, namespace: str = "", selector: str = "", names: bool = False) -> Tuple[List[KubeObject], str]:
+        """All objects of a kind (with ``names`` just their metadata) and the resourceVersion to watch from; none if it is not served."""
         query = {"limit": str(PAGE)}
         if selector:
             query["labelSelector"] = selector
         items: List[KubeObject] = []
-        subject = "list of %s" % resource.plural
+        subject, accept = "list of %s" % resource.plural, METADATA_LIST if names else "application/json"
         while True:
             try:
-                page = self.send("GET", resource.path(namespace), query=query, subject=subject)
+                page = self.send("GET", resource.path(namespace), query=query, accept=accept, subject=subject)
             except ApiError as error:
                 if error.not_found:
                     return [], ""
@@ -374,8 +379,7 @@ class Api:
                     continue
                 raise
             for item in page.get("items") or []:
-                item.setdefault("apiVersion", resource.group_version)
-                item.setdefault("kind", resource.kind)
+                item.update(apiVersion=resource.group_version, kind=resource.kind)
                 items.append(item)
             token = page["metadata"].get("continue")
             if not token:
@@ -406,11 +410,11 @@ class Api:
         )
         return answer
 
-    def patch(self, resource: Resource, namespace: str, name: str, patch: Any, *, content_type: str) -> KubeObject:
-        """A JSON patch or merge patch in our name."""
+    def patch(self, resource: Resource, namespace: str, name: str, patch: Any, *, content_type: str, subresource: str = "") -> KubeObject:
+        """A JSON patch or merge patch in our name; of the object, or of its ``status``."""
         answer: KubeObject = self.send(
             "PATCH",
-            resource.path(namespace, name),
+            resource.path(namespace, name) + ("/" + subresource if subresource else ""),
             body=json.dumps(patch).encode(),
             query={"fieldManager": FIELD_MANAGER},
             content_type=content_type,
@@ -449,6 +453,24 @@ class Api:
             subject=str(ObjectRef(resource.group, resource.kind, namespace, metadata["name"])),
         )
         return answer
+
+    def delete(self, resource: Resource, namespace: str, name: str, uid: str, dry: bool = False) -> bool:
+        """DELETE one object, only if it has this uid; what it owns goes after it. False if it is gone, True if it still goes.
+
+        :raises EngineError: another object has its name now.
+        """
+        path, subject = resource.path(namespace, name), str(ObjectRef(resource.group, resource.kind, namespace, name))
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}, "dryRun": ["All"] if dry else []}
+        body, query = json.dumps(options).encode(), {"dryRun": "All"} if dry else None  # the server reads the body, we count by the query
+        try:
+            answer = self.send("DELETE", path, body=body, query=query, content_type="application/json", subject=subject)
+        except ApiError as error:
+            if error.status == 409 and "UID in precondition" in error.message:
+                raise EngineError("another object has its name now", subject=subject, expected="uid " + uid, found=error.message) from error
+            if not error.not_found and (error.status != 409 or resource.kind != "Namespace"):  # one that goes already is a conflict
+                raise
+            return not error.not_found
+        return "deletionTimestamp" in (answer.get("metadata") or {})
 
 
 def _may_pass(error: ApiError, wait: Optional[float]) -> bool:

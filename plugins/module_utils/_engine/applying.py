@@ -106,6 +106,7 @@ class Applier:
         self._served: Dict[Resource, str] = {}
         self._endpoints = snapshot.endpoints
         self._endpoints_dirty = False
+        self._waited_since: Dict[str, str] = {}
         self._rules = release.health
         self._judge = Judge(release.health, pods_reader(api))
         self._runs = {item.name: Run(item) for item in components}
@@ -461,15 +462,22 @@ class Applier:
         run = min(active, key=lambda item: item.started)
         if run.state == "settling" and run.findings:
             more = " and %d more" % (len(run.findings) - 1) if len(run.findings) > 1 else ""
-            self._progress.waiting(run.component.name, "waiting for %s%s" % (run.findings[0], more))
+            self._progress.waiting(run.component.name, "%s for %s%s" % (self._since(str(run.findings[0].ref)), run.findings[0], more))
             return
         left = run.left
         reasons = [reason for reason in (self._closed(run, work) for work in left if work.state == "pending") if reason]
         done = len(run.works) - len(left)
         text = "%d of %d objects written" % (done, len(run.works))
         if reasons:
-            text += ", waiting: " + reasons[0]
+            text += ", %s: %s" % (self._since(reasons[0]), reasons[0])
+        troubled = next((finding for finding in run.findings if finding.evidence), None)
+        if reasons and troubled is not None:
+            text += "; %s" % troubled
         self._progress.waiting(run.component.name, text)
+
+    def _since(self, what: str) -> str:
+        """Since when this is waited for, by the clock on the wall."""
+        return "waiting since " + self._waited_since.setdefault(what, datetime.now().strftime("%H:%M:%S"))
 
     def _outcome(self, run: Run) -> ComponentOutcome:
         done = sum(1 for work in run.works if work.state == "done")

@@ -13,12 +13,16 @@ from .errors import EngineError, MissingLibrary
 from .handwritten import NotYaml, parse
 
 try:
+    from kubernetes import client as kube_client
     from kubernetes import config as kube_config
     from kubernetes.config.config_exception import ConfigException
 
     HAS_KUBERNETES = True
 except ImportError:
     HAS_KUBERNETES = False
+
+# Connections that are kept: a watch per judged kind, and those of the readers and writers.
+POOL = 64
 
 
 def new_client(kubeconfig: str = "", context: str = "") -> Any:
@@ -35,7 +39,9 @@ def new_client(kubeconfig: str = "", context: str = "") -> Any:
     _check_readable(shown)
     try:
         connect: Any = kube_config.new_client_from_config
-        client = connect(config_file=path, context=context or None)
+        settings = kube_client.Configuration()
+        settings.connection_pool_maxsize = POOL
+        client = connect(config_file=path, context=context or None, client_configuration=settings)
     except (ConfigException, TypeError, AttributeError, ValueError) as problem:
         raise EngineError(
             str(problem),

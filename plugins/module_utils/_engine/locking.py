@@ -73,6 +73,7 @@ class Lock:
         self._thread: Optional[threading.Thread] = None
         self._version = ""
         self._valid_until = 0.0
+        self._abandoned = False
         self.waited = False
 
     def __enter__(self) -> Lock:
@@ -90,8 +91,13 @@ class Lock:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        if self.held:
+        if self.held and not self._abandoned:
             self._release()
+
+    def abandon(self) -> None:
+        """Neither renew nor release it any more: it goes with its namespace, and is held until it would lapse."""
+        self._abandoned = True
+        self._stop.set()
 
     @property
     def held(self) -> bool:

@@ -11,7 +11,6 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from enum import Enum
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .api import Api, ApiError, Resource
@@ -22,30 +21,13 @@ from .record import Entry, Record
 from .redaction import Redactor, shown_change
 from .safety import refuse_overwrite
 from .snapshot import Snapshot
+from .verdicts import STOPS, WRITES, Notice, Removal, Verdict
+
+__all__ = ["STOPS", "WRITES", "Item", "Plan", "Policy", "Verdict", "Wanted", "examine", "make_plan"]
 
 EXAMINERS = 4
-
-
-class Verdict(str, Enum):
-    """What will happen to an object."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    UNCHANGED = "unchanged"
-    DRIFT = "drift"
-    ADOPT = "adopt"
-    ADOPT_REFUSED = "adopt-refused"
-    CONFLICT = "conflict"
-    REFUSED = "refused"
-    RESTART = "restart"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-WRITES = (Verdict.CREATE, Verdict.UPDATE, Verdict.DRIFT, Verdict.ADOPT, Verdict.RESTART)
-STOPS = (Verdict.ADOPT_REFUSED, Verdict.CONFLICT, Verdict.REFUSED)
 NOT_CHECKED = "; not checked: "
+ROLLS = (Verdict.UPDATE, Verdict.DRIFT)
 READERS_OF_CONFIG = ("Deployment", "StatefulSet", "DaemonSet")
 
 
@@ -71,11 +53,17 @@ class Policy:
     :ivar conflicts: ``fail``, ``ours`` or ``theirs`` for every object.
     :ivar conflicts_by_object: the same for single ones, by their full name ("Deployment.apps ns/name").
     :ivar adopt: components whose existing objects may be taken over; ``all`` for every one.
+    :ivar replace: full names of objects that may be deleted and made anew, where a field cannot be changed.
+    :ivar prune: ``report``, ``safe`` or ``all`` (an upgrade deletes what the new release has no more).
+    :ivar prune_named: full names of objects that may be deleted although data goes with them.
     """
 
     conflicts: str = "fail"
     conflicts_by_object: Mapping[str, str] = field(default_factory=dict)
     adopt: Tuple[str, ...] = ()
+    replace: Tuple[str, ...] = ()
+    prune: str = "safe"
+    prune_named: Tuple[str, ...] = ()
 
     def conflict(self, ref: ObjectRef) -> str:
         """What to do where another manager owns a field of this object."""
@@ -93,6 +81,7 @@ class Item:
     :ivar changes: (path, before, after), fit to be shown.
     :ivar contested: (manager, field) of every field that another manager owns.
     :ivar stamp: of a restart: what its pods are marked with, the same when it is resumed.
+    :ivar allowed: of a replacement: whether the release's data or the user names it.
     """
 
     ref: ObjectRef
@@ -103,6 +92,7 @@ class Item:
     changes: Tuple[Tuple[str, str, str], ...] = ()
     contested: Tuple[Tuple[str, str], ...] = ()
     stamp: str = ""
+    allowed: bool = True
 
     @property
     def component(self) -> str:
@@ -115,26 +105,32 @@ class Plan:
     """Every verdict of a run.
 
     :ivar leftovers: recorded objects of the components in scope that are wanted no more; ``site`` leaves them.
+    :ivar removals: what becomes of them where the release changes.
+    :ivar notices: what else a person should know beforehand.
     """
 
     items: Tuple[Item, ...]
     leftovers: Tuple[Tuple[str, ObjectRef], ...] = ()
+    removals: Tuple[Removal, ...] = ()
+    notices: Tuple[Notice, ...] = ()
 
     @property
     def writes(self) -> Tuple[Item, ...]:
         """The items that change the cluster."""
-        return tuple(item for item in self.items if item.verdict in WRITES)
+        return tuple(item for item in self.items if item.verdict in WRITES and item.allowed)
 
     @property
     def stops(self) -> Tuple[Item, ...]:
         """The items that a person has to decide."""
-        return tuple(item for item in self.items if item.verdict in STOPS)
+        return tuple(item for item in self.items if item.verdict in STOPS or not item.allowed)
 
     def counts(self) -> Dict[str, int]:
         """How many objects have each verdict."""
         counts = {verdict.value: 0 for verdict in Verdict}
-        for item in self.items:
-            counts[item.verdict.value] += 1
+        verdicts = [item.verdict for item in self.items]
+        verdicts += [removal.verdict for removal in self.removals] + [notice.verdict for notice in self.notices]
+        for verdict in verdicts:
+            counts[verdict.value] += 1
         return counts
 
 
@@ -271,13 +267,21 @@ def _renewed(record: Record, item: Item, hasher: Hasher) -> Record:
 
 
 def _drop_idle_restarts(items: Sequence[Item]) -> Iterable[Item]:
-    """Without the restarts whose causes turned out to change nothing."""
+    """Without the restarts whose causes turned out to change nothing, and those of workloads that roll anyway.
+
+    A workload is written after what it reads: pods of its new template start with the new values.
+    """
+    rolling = {
+        item.ref for item in items if item.verdict in ROLLS and any(path.startswith("spec.template.") for path, _old, _new in item.changes)
+    }
     changing = {
         "%s %s" % (item.ref.kind, item.ref.name)
         for item in items
         if item.verdict in WRITES and item.ref.kind in ("ConfigMap", "Secret") and (item.changes or NOT_CHECKED in item.reason)
     }
     for item in items:
+        if item.verdict is Verdict.RESTART and item.ref in rolling:
+            continue
         if item.verdict is Verdict.RESTART and item.reason.startswith("it reads "):
             causes = set(item.reason[len("it reads ") :].split(", "))
             if not causes & changing:

@@ -1,135 +1,47 @@
 # Copyright: (c) 2026, mlplatform.kubeflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Outcomes as people and programs read them: text of 80 columns, JSON, Ansible diffs."""
+"""Outcomes as people and programs read them: text of 80 columns, and JSON. Plans are in present_plan.py."""
 
 from __future__ import annotations
 
-import textwrap
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from .applying import ComponentOutcome
 from .errors import EngineError
-from .objects import ObjectRef
-from .planning import STOPS, WRITES, Item, Verdict
-from .session import Outcome, plan_line
+from .hop_report import HopPlan
+from .planning import Verdict
+from .present_plan import diffs, hops_body, plan_body, plan_text, short, wrapped
+from .session import Outcome
 from .settling import Finding
 
-# A plan names so many objects of a component; plan.json has them all.
-NAMED = 8
-WIDTH = 80
-UNSPOKEN = ("admissionregistration.k8s.io", "apiextensions.k8s.io", "rbac.authorization.k8s.io", "apps", "batch")
+__all__ = [
+    "applied_text",
+    "diffs",
+    "error_json",
+    "plan_json",
+    "plan_text",
+    "short",
+    "site_json",
+    "status_json",
+    "status_text",
+]
 
 
-def plan_text(outcome: Outcome, named: int = NAMED) -> str:
-    """The plan that a person reads in a minute: what stops it first, then what changes, by component."""
-    plan = outcome.plan
-    if plan is None:
-        return ""
-    lines = _wrapped(plan_line(plan), 2)
-    lines += _group_lines(plan.stops, "!", named)
-    lines += _group_lines(plan.writes, " ", named)
-    if plan.leftovers:
-        lines.append("  %d recorded objects are wanted no more; site leaves them" % len(plan.leftovers))
-    return "\n".join(lines)
+def plan_json(outcome: Outcome, hops: Sequence[HopPlan] = ()) -> Dict[str, Any]:
+    """``plan.json``'s body: every object with its verdict and reason.
 
-
-def _group_lines(items: Sequence[Item], mark: str, named: int) -> List[str]:
-    """A head line for each component, verdict and reason, and below it the objects if they are not too many."""
-    groups: Dict[Tuple[str, str, str], List[Item]] = {}
-    for item in items:
-        groups.setdefault((item.component, item.verdict.value, item.reason), []).append(item)
-    lines: List[str] = []
-    for (component, verdict, reason), members in groups.items():
-        count = "1 object" if len(members) == 1 else "%d objects" % len(members)
-        lines += _wrapped("%s %-17s %s %s%s: %s" % (mark, component, verdict, count, _kinds(members), reason), 6)
-        if verdict == Verdict.CREATE.value and len(members) > named:
-            continue
-        for item in members[:named]:
-            name = str(item.ref) if item.verdict in STOPS else short(item.ref)
-            lines += _wrapped("      %s" % name, 10)
-            for path, before, after in item.changes[:5]:
-                lines += _wrapped("          %s: %s -> %s" % (path, before, after), 14)
-            if len(item.changes) > 5:
-                lines.append("          and %d more fields" % (len(item.changes) - 5))
-        if len(members) > named:
-            lines.append("      and %d more" % (len(members) - named))
-    return lines
-
-
-def short(ref: ObjectRef) -> str:
-    """A name without the groups that every Kubernetes has and no two of whose kinds are alike.
-
-    What a person has to decide on keeps its full name, as kubeflow_conflicts asks for that.
+    :param hops: where releases change: the parts of the way, in place of the outcome's own plan.
     """
-    return "%s %s" % (ref.kind, ref.path) if ref.group in UNSPOKEN else str(ref)
-
-
-def _wrapped(text: str, indent: int) -> List[str]:
-    """The text in lines of 80 columns; what has no space to break at stays whole."""
-    head = text[: len(text) - len(text.lstrip())]
-    return textwrap.wrap(
-        text.strip(),
-        WIDTH,
-        initial_indent=head,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _kinds(items: Sequence[Item]) -> str:
-    crds = sum(1 for item in items if item.ref.kind == "CustomResourceDefinition")
-    return " (%d of them CRDs)" % crds if crds and crds < len(items) else ""
-
-
-def diffs(outcome: Outcome) -> List[Dict[str, str]]:
-    """The plan's changes in the form that ``--diff`` prints; values of Secrets are masked already."""
-    found: List[Dict[str, str]] = []
-    for item in outcome.plan.items if outcome.plan else ():
-        if item.verdict is Verdict.CREATE:
-            found.append({"prepared": "+ %s (%s)\n" % (item.ref, item.component)})
-        elif item.verdict in WRITES and item.verdict is not Verdict.RESTART:
-            found.append(
-                {
-                    "before_header": "%s (%s)" % (item.ref, item.component),
-                    "after_header": "%s (%s)" % (item.ref, item.verdict),
-                    "before": "".join("%s: %s\n" % (path, before) for path, before, _after in item.changes),
-                    "after": "".join("%s: %s\n" % (path, after) for path, _before, after in item.changes),
-                }
-            )
-        elif item.verdict is Verdict.RESTART:
-            found.append({"prepared": "~ %s: restart, %s\n" % (item.ref, item.reason)})
-    return found
-
-
-def plan_json(outcome: Outcome) -> Dict[str, Any]:
-    """``plan.json``'s body: every object with its verdict and reason."""
+    empty = {"counts": {}, "summary": "", "objects": [], "removals": [], "notices": [], "leftovers": [], "lints": []}
     plan = outcome.plan
-    objects = [_item_json(item) for item in plan.items] if plan else []
     return {
-        "counts": plan.counts() if plan else {},
-        "summary": plan_line(plan) if plan else "",
-        "objects": objects,
-        "leftovers": [{"component": name, "object": str(ref)} for name, ref in plan.leftovers] if plan else [],
+        **empty,
+        **(hops_body(hops) if hops else plan_body(plan, outcome) if plan else {}),
         "requests": outcome.traffic,
         "seconds": outcome.clock.seconds,
         "errors": [error_json(error) for error in outcome.errors],
     }
-
-
-def _item_json(item: Item) -> Dict[str, Any]:
-    found: Dict[str, Any] = {
-        "object": str(item.ref),
-        "component": item.component,
-        "verdict": item.verdict.value,
-        "reason": item.reason,
-    }
-    if item.changes:
-        found["changes"] = [{"path": path, "before": before, "after": after} for path, before, after in item.changes]
-    if item.contested:
-        found["contested"] = [{"manager": manager, "field": field} for manager, field in item.contested]
-    return found
 
 
 def error_json(error: EngineError) -> Dict[str, str]:
@@ -208,9 +120,9 @@ def status_text(document: Mapping[str, Any]) -> str:
     for name, item in document["components"].items():
         lines.append("  %-18s %s" % (name, item["state"]))
         if item["first_cause"]:
-            lines += _wrapped("      %s" % item["first_cause"], 8)
+            lines += wrapped("      %s" % item["first_cause"], 8)
             if item["next_step"]:
-                lines += _wrapped("      Next: %s" % item["next_step"], 8)
+                lines += wrapped("      Next: %s" % item["next_step"], 8)
     head = "healthy" if document["healthy"] else "NOT healthy"
     return "\n".join([head, *lines])
 
@@ -234,7 +146,7 @@ def applied_text(outcome: Outcome) -> str:
 
 def site_json(outcome: Outcome) -> Dict[str, Any]:
     """``site.json``'s body: what was done, how long it took, what it cost."""
-    stops = [str(item.ref) for item in outcome.plan.items if item.verdict in STOPS] if outcome.plan else []
+    stops = [str(item.ref) for item in outcome.plan.stops] if outcome.plan else []
     return {
         "changed": outcome.changed,
         "healthy": outcome.healthy,

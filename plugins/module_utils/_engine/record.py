@@ -16,7 +16,7 @@ import json
 import os
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .api import Api, ApiError, Resource
 from .errors import EngineError
@@ -30,6 +30,8 @@ SECRETS = Resource("v1", "Secret", "secrets", True)
 NAMESPACES = Resource("v1", "Namespace", "namespaces", False)
 _KEY = "hash-key"
 _PREFIX = "component."
+_UPGRADE = "upgrade"
+_BACKUPS = "backups"
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,36 @@ class ComponentRecord:
 
 
 @dataclass(frozen=True)
+class Upgrade:
+    """A hop that has begun and not ended: from which release to which, since when (UTC)."""
+
+    source: str
+    target: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Backup:
+    """The last backup of a component's data: of which release, when (UTC), and where it is."""
+
+    release: str
+    at: str
+    place: str
+
+
+@dataclass(frozen=True)
 class Record:
-    """The whole record and the resourceVersion at which it was read ("" if there is none yet)."""
+    """The whole record and the resourceVersion at which it was read ("" if there is none yet).
+
+    :ivar upgrade: the hop that is under way; None between hops.
+    :ivar backups: component -> the last backup of its data.
+    """
 
     components: Mapping[str, ComponentRecord] = field(default_factory=dict)
     hash_key: bytes = b""
     resource_version: str = ""
+    upgrade: Optional[Upgrade] = None
+    backups: Mapping[str, Backup] = field(default_factory=dict)
 
     @property
     def hasher(self) -> Hasher:
@@ -88,6 +114,10 @@ class Record:
         """The record with one component replaced."""
         return replace(self, components={**self.components, name: component})
 
+    def releases(self, catalogue: str) -> Tuple[str, ...]:
+        """The versions that components of a catalogue were written at; more than one while a hop is under way."""
+        return tuple(sorted({one.version for one in self.components.values() if one.catalogue == catalogue}))
+
 
 def load(api: Api) -> Record:
     """Read the record: one request. A cluster that has none gets a fresh key, in memory only."""
@@ -100,6 +130,8 @@ def load(api: Api) -> Record:
         if not key:
             raise ValueError("its %s is empty" % _KEY)
         components = {name[len(_PREFIX) :]: _decode(value) for name, value in data.items() if name.startswith(_PREFIX)}
+        upgrade = Upgrade(*_json(data, _UPGRADE)) if _UPGRADE in data else None
+        backups = {name: Backup(*item) for name, item in _json(data, _BACKUPS).items()} if _BACKUPS in data else {}
     except (KeyError, TypeError, ValueError, EOFError, OSError, zlib.error) as problem:
         lacking = "%s is missing" % problem if isinstance(problem, KeyError) else str(problem)
         raise EngineError(
@@ -107,7 +139,15 @@ def load(api: Api) -> Record:
             subject="Secret %s/%s" % (OUR_NAMESPACE, NAME),
             next_step="restore it from a backup, or delete it and adopt what is there with kubeflow_adopt: [all]",
         ) from problem
-    return Record(components, key, secret["metadata"]["resourceVersion"])
+    return Record(components, key, secret["metadata"]["resourceVersion"], upgrade, backups)
+
+
+def _json(data: Mapping[str, str], key: str) -> Any:
+    return json.loads(base64.b64decode(data[key]))
+
+
+def _encoded(value: Any) -> str:
+    return base64.b64encode(json.dumps(value, separators=(",", ":")).encode()).decode()
 
 
 def _decode(value: str) -> ComponentRecord:
@@ -156,6 +196,10 @@ def save(api: Api, record: Record) -> Record:
     """
     data = {_KEY: base64.b64encode(record.hash_key).decode()}
     data.update({_PREFIX + name: _encode(component) for name, component in record.components.items()})
+    if record.upgrade is not None:
+        data[_UPGRADE] = _encoded([record.upgrade.source, record.upgrade.target, record.upgrade.since])
+    if record.backups:
+        data[_BACKUPS] = _encoded({name: [one.release, one.at, one.place] for name, one in sorted(record.backups.items())})
     secret: KubeObject = {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -13,6 +13,7 @@ import json
 import re
 from typing import Any, Iterable, Iterator, List, Mapping, Set, Tuple
 
+from .errors import EngineError
 from .objects import KubeObject, ObjectRef
 from .overlay import Patch
 from .progress import Progress
@@ -248,3 +249,15 @@ def learn_all(redactor: Redactor, objects: Iterable[KubeObject]) -> None:
     for obj in objects:
         if obj.get("kind") == "Secret":
             redactor.learn(obj)
+
+
+def scrubbed(error: EngineError, redactor: Redactor) -> EngineError:
+    """The same error without any secret value."""
+    return EngineError(
+        redactor.scrub(error.cause),
+        subject=redactor.scrub(error.subject),
+        expected=redactor.scrub(error.expected),
+        found=redactor.scrub(error.found),
+        next_step=redactor.scrub(error.next_step),
+        component=error.component,
+    )

@@ -13,6 +13,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,17 @@ class Render:
     digest: str
     seconds: float
     cached: int
+
+
+class Unmatched(EngineError):
+    """A patch, image or replica count of the site that matches nothing in this release.
+
+    :ivar about: what it is meant for, as far as it says so.
+    """
+
+    def __init__(self, cause: str, about: ObjectRef, **story: str) -> None:
+        super().__init__(cause, **story)
+        self.about = about
 
 
 @dataclass(frozen=True)
@@ -247,17 +259,24 @@ def _check_patches(job: Job, site: Declaration, folder: Path, objects: Sequence[
     return lost
 
 
-def _no_match(job: Job, patch: Patch, objects: Sequence[KubeObject]) -> EngineError:
+def _no_match(job: Job, patch: Patch, objects: Sequence[KubeObject]) -> Unmatched:
     kind = patch.target.get("kind", "")
     same = [ref_of(obj).path for obj in objects if obj["kind"] == kind]
-    return EngineError(
+    group, namespace, name = (_plain(patch.target.get(key, "")) for key in ("group", "namespace", "name"))
+    return Unmatched(
         "the patch matches nothing",
+        ObjectRef(group, kind, namespace, name),
         subject=patch.origin,
         component=job.component.name,
         expected=patch.wanted,
         found="of kind %s there are: %s" % (kind, ", ".join(sorted(same))) if same else "no object of that kind",
         next_step="correct kind and name, or the target",
     )
+
+
+def _plain(expression: str) -> str:
+    """A regular expression that stands for one text, as that text."""
+    return re.sub(r"\\(.)", r"\1", expression.strip("^$"))
 
 
 def _images_in(value: Any, inside: bool = False) -> Set[str]:
@@ -282,8 +301,9 @@ def _check_images(site: Declaration, objects: Sequence[KubeObject]) -> None:
     for name, reference in site.images.items():
         new = Image.parse(reference)
         if not any(new.name == image.name and new.tag in ("", image.tag) and new.digest in ("", image.digest) for image in there):
-            raise EngineError(
+            raise Unmatched(
                 "no container has this image",
+                ObjectRef("", "Image", "", name),
                 subject="%s_images['%s']" % (site.component, name),
                 component=site.component,
                 found="the images are: " + ", ".join(sorted({image.name for image in there})),
@@ -295,6 +315,7 @@ def _explain(job: Job, folder: Path, text: str) -> EngineError:
     """Find out whose fault a refusal is: upstream's, a variable's, or which patch's."""
     subject, cause = "kustomize", meaning(text)
     site = job.site
+    about: Optional[ObjectRef] = None
     if site is not None and site.patches:
         for count in range(len(site.patches) + 1):
             try:
@@ -308,15 +329,16 @@ def _explain(job: Job, folder: Path, text: str) -> EngineError:
     for name in site.replicas if site else ():
         if "no workload is named %s" % name == cause:
             subject = "%s_replicas['%s']" % (job.component.name, name)
+            about = ObjectRef("", "Workload", "", name)
     if site is not None and site.private:
         text = ""  # kustomize quotes what it cannot read
-    return EngineError(
-        cause,
-        subject=subject,
-        component=job.component.name,
-        found=text.replace(str(folder), "(overlay)"),
-        next_step="correct it and run again; nothing was written",
-    )
+    story = {
+        "subject": subject,
+        "component": job.component.name,
+        "found": text.replace(str(folder), "(overlay)"),
+        "next_step": "correct it and run again; nothing was written",
+    }
+    return Unmatched(cause, about, **story) if about else EngineError(cause, **story)
 
 
 def assemble(release: Release, rendered: Sequence[Tuple[str, Rendered]]) -> Dict[ObjectRef, RenderedObject]:

@@ -14,10 +14,11 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Unio
 
 from .api import Api
 from .applying import Applied, Applier, ComponentOutcome
-from .catalogue import Catalogue, Component, Release, resolve
+from .catalogue import Catalogue, Component, Release, release_order, resolve
 from .errors import EngineError, sure
 from .forms import desired_form
 from .health_rules import HealthContext
+from .linting import Lint, lint, refuse
 from .locking import Lock
 from .objects import ObjectRef
 from .overlay import Declaration, declaration
@@ -26,6 +27,8 @@ from .progress import Progress
 from .record import Record, ensure_namespace, load
 from .redaction import Redactor, Scrubbed, learn_all
 from .rendering import Render, render
+from .revisions import KEEP, RevisionStore
+from .sealing import Sealer
 from .settling import Finding, Judge, is_judged, pods_reader
 from .snapshot import Snapshot, take
 from .sources import ensure_sources
@@ -41,6 +44,8 @@ class Request:
     :ivar declarations: component -> its role's ``patches``, ``images`` and ``replicas``.
     :ivar kustomize: path of the binary, or ``auto``.
     :ivar timeout: seconds that one component may take; ``lock_timeout``: seconds to wait for another run.
+    :ivar revisions: how many are kept to go back to, 0 for none.
+    :ivar lint: ``warn``, ``refuse`` or ``off``; ``lint_accept``: names of findings that are not refused.
     """
 
     cluster: str
@@ -58,6 +63,9 @@ class Request:
     timeout: float = 900.0
     lock_timeout: float = 600.0
     release_dirs: Tuple[str, ...] = ()
+    lint: str = "warn"
+    lint_accept: Tuple[str, ...] = ()
+    revisions: int = KEEP
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
@@ -103,6 +111,7 @@ class Outcome:
     clock: Clock = field(default_factory=Clock)
     traffic: Dict[str, Any] = field(default_factory=dict)
     render: Optional[Render] = None
+    lints: Tuple[Lint, ...] = ()
     changed: bool = False
     absent: Tuple[str, ...] = ()
 
@@ -146,8 +155,11 @@ def declared(request: Request, components: Sequence[Component]) -> Dict[str, Dec
     return found
 
 
-def render_chosen(request: Request, chosen: Chosen, progress: Progress) -> Render:
-    """Sources, overlay and kustomize: what the scope shall look like."""
+def render_chosen(request: Request, chosen: Chosen, progress: Progress, sites: Optional[Mapping[str, Declaration]] = None) -> Render:
+    """Sources, overlay and kustomize: what the scope shall look like.
+
+    :param sites: what the site changes of the components, if it is not what the request says.
+    """
     cache = Path(request.cache_dir).expanduser()
     tree = ensure_sources(chosen.release, cache, request.mirror, progress)
     version = chosen.release.kustomize_version
@@ -158,7 +170,7 @@ def render_chosen(request: Request, chosen: Chosen, progress: Progress) -> Rende
     return render(
         chosen.release,
         chosen.scope,
-        declared(request, chosen.scope),
+        declared(request, chosen.scope) if sites is None else sites,
         tree,
         kustomize=binary,
         cache_dir=cache,
@@ -189,12 +201,29 @@ def check_kubernetes(release: Release, version: str, progress: Progress) -> None
         )
 
 
-def check_record(chosen: Chosen, record: Record) -> None:
-    """Refuse another release in the record, and a scope whose needs were never installed."""
+class OtherRelease(EngineError):
+    """The record has another release than the one that was asked for: going there is an upgrade."""
+
+
+def check_release(chosen: Chosen, record: Record) -> None:
+    """Refuse another release in the record: going from one to another is an upgrade.
+
+    :raises OtherRelease: the record has one, or an upgrade was interrupted.
+    """
+    if record.upgrade is not None:
+        hop = record.upgrade
+        back = release_order(hop.target) < release_order(hop.source)
+        again = "rollback again, to a revision of %s" if back else "upgrade again with kubeflow_version %s"
+        raise OtherRelease(
+            "a change of release has begun and not ended",
+            subject="record",
+            found="from %s to %s, since %s" % (hop.source, hop.target, hop.since),
+            next_step="run %s; it goes on from here" % (again % hop.target),
+        )
     for name, known in record.components.items():
         component = chosen.release.components.get(name)
         if component is not None and known.catalogue == component.catalogue and known.version != component.version:
-            raise EngineError(
+            raise OtherRelease(
                 "this cluster has another release",
                 subject="component %s" % name,
                 expected=component.version,
@@ -202,6 +231,10 @@ def check_record(chosen: Chosen, record: Record) -> None:
                 next_step="set kubeflow_version to %s; going from %s to %s is an upgrade"
                 % (known.version, known.version, component.version),
             )
+
+
+def check_needs(chosen: Chosen, record: Record) -> None:
+    """Refuse a scope whose needs were never installed."""
     inside = {item.name for item in chosen.scope}
     for component in chosen.scope:
         missing = [need for need in component.needs if need not in inside and need not in record.components]
@@ -255,9 +288,14 @@ class Session:
         self.outcome.kubernetes = api.version()
         check_kubernetes(chosen.release, self.outcome.kubernetes, self.progress)
         record = load(api)
-        check_record(chosen, record)
+        self._check_record(chosen, record)
         self.outcome.clock.lap("connect")
         return api, chosen, record
+
+    def _check_record(self, chosen: Chosen, record: Record) -> None:
+        """What must be true of the record before anything is rendered."""
+        check_release(chosen, record)
+        check_needs(chosen, record)
 
     def _check(self) -> None:
         """Asked before every write: does the run that ordered it still live, and do we still hold the lock?"""
@@ -274,18 +312,35 @@ class Session:
         rendered = render_chosen(self.request, chosen, self.progress)
         learn_all(self.redactor, (item.obj for item in rendered.objects.values()))
         self.outcome.render = rendered
+        self._lint(rendered)
         self.outcome.clock.lap("render")
         return rendered
+
+    def _lint(self, rendered: Render) -> None:
+        """What is wrong in the release itself; refused before anything is written where the user wants that."""
+        if self.request.lint != "off":
+            self.outcome.lints = lint({ref: (item.component, item.obj) for ref, item in rendered.objects.items()})
+        problem = refuse(self.outcome.lints, self.request.lint_accept) if self.request.lint == "refuse" else None
+        if problem is not None:
+            raise problem
 
     def _plan(self, api: Api, chosen: Chosen, rendered: Render, record: Record) -> Tuple[Snapshot, Any, Record]:
         snapshot = take(api, {ref: item.obj for ref, item in rendered.objects.items()}, record)
         learn_all(self.redactor, snapshot.objects.values())
         wanted = want(rendered, chosen.release, snapshot)
-        plan = make_plan(wanted, record, snapshot, self.request.policy)
+        plan = self._shaped(api, make_plan(wanted, record, snapshot, self.request.policy), record, snapshot, wanted)
         plan, record = examine(api, plan, record, self.request.policy, self.redactor)
         self.outcome.plan = plan
         self.outcome.clock.lap("plan")
         return snapshot, wanted, record
+
+    def _shaped(self, api: Api, plan: Plan, record: Record, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted]) -> Plan:
+        """The plan before the server is asked about its changes: here a kind of run adds what only it looks at."""
+        return plan
+
+    def _has_work(self, plan: Plan) -> bool:
+        """Whether there is anything to write."""
+        return bool(plan.writes)
 
     def _judge(self, api: Api, chosen: Chosen, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted]) -> None:
         """Health from what the plan has read already: no request unless something is late."""
@@ -331,10 +386,12 @@ class Session:
                 raise refusal(plan)
             self._judge(api, chosen, snapshot, wanted)
             self.outcome.clock.lap("health")
-            if plan.writes or overtaken:
+            if self._has_work(plan) or overtaken:
                 self._with_lock(api, chosen, rendered, snapshot, wanted, record)
-            elif self.outcome.findings:
-                self._carry_out(api, chosen, snapshot, wanted, record)
+            else:
+                if self.outcome.findings:
+                    record = self._carry_out(api, chosen, snapshot, wanted, record)
+                self._keep(api, chosen, wanted, record)
         finally:
             self._note_traffic(api)
         return self.outcome
@@ -355,18 +412,28 @@ class Session:
             fresh = load(api)
             if fresh.resource_version != record.resource_version:
                 # Another run wrote in the meantime: what we planned on is no longer what is there.
-                check_record(chosen, fresh)
+                self._check_record(chosen, fresh)
                 snapshot, wanted, record = self._plan(api, chosen, rendered, fresh)
                 plan = sure(self.outcome.plan)
                 if plan.stops:
                     raise refusal(plan)
                 self._judge(api, chosen, snapshot, wanted)
-                if not plan.writes and not self.outcome.findings:
+                if not self._has_work(plan) and not self.outcome.findings:
                     return
-            self._carry_out(api, chosen, snapshot, wanted, record)
+            record = self._carry_out(api, chosen, snapshot, wanted, record)
+            self._keep(api, chosen, wanted, record)
         self._lock = None
 
-    def _carry_out(self, api: Api, chosen: Chosen, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted], record: Record) -> None:
+    def _keep(self, api: Api, chosen: Chosen, wanted: Mapping[ObjectRef, Wanted], record: Record) -> None:
+        """What all is healthy with can be gone back to; nothing is written if the newest revision holds it already."""
+        if self.outcome.healthy and wanted:
+            patches = [patch for site in declared(self.request, chosen.scope).values() for patch in site.patches]
+            sealer = Sealer(record.hasher, self.redactor, patches)
+            RevisionStore(api).save(wanted, chosen.scope, chosen.release, record, sealer, self.request.run_id, self.request.revisions)
+            self.outcome.clock.lap("revision")
+
+    def _carry_out(self, api: Api, chosen: Chosen, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted], record: Record) -> Record:
+        """Apply the plan and wait for health; the record as it stands then."""
         plan = sure(self.outcome.plan)
         applier = Applier(
             api,
@@ -388,6 +455,7 @@ class Session:
         self.outcome.absent = tuple(unwritten)
         self.outcome.errors = applied.errors
         self.outcome.clock.lap("apply")
+        return applied.record
 
     def _note_traffic(self, api: Api) -> None:
         traffic = api.traffic
@@ -418,6 +486,7 @@ def refusal(plan: Plan) -> EngineError:
         "adopt-refused": "name the component in kubeflow_adopt to take it over, or remove the object",
         "conflict": "set kubeflow_conflicts to ours or theirs (also per object), or undo the other manager's change",
         "refused": "this is never done by itself: look at what uses it first",
+        "replace-needed": "name it in kubeflow_replace to delete it and make it anew",
     }
     return EngineError(
         first.reason,
@@ -425,16 +494,4 @@ def refusal(plan: Plan) -> EngineError:
         found="; ".join(more),
         next_step=steps[first.verdict.value] + "; nothing was written",
         component=first.component,
-    )
-
-
-def scrubbed(error: EngineError, redactor: Redactor) -> EngineError:
-    """The same error without any secret value."""
-    return EngineError(
-        redactor.scrub(error.cause),
-        subject=redactor.scrub(error.subject),
-        expected=redactor.scrub(error.expected),
-        found=redactor.scrub(error.found),
-        next_step=redactor.scrub(error.next_step),
-        component=error.component,
     )

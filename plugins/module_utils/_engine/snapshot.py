@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from .api import Api, Discovery, Resource, resource_of_crd
-from .errors import EngineError
 from .health_rules import binding_modes, ready_services
+from .moves import unserved
 from .objects import COMPONENT_LABEL, KubeObject, ObjectRef, ref_of
 from .record import Record
 
@@ -65,11 +65,7 @@ def take(api: Api, wanted: Mapping[ObjectRef, KubeObject], record: Record) -> Sn
     for ref, obj in wanted.items():
         resource = discovery.get(obj["apiVersion"], obj["kind"])
         if resource is None:
-            raise EngineError(
-                "the API server does not serve %s and no component of this run brings it" % obj["apiVersion"],
-                subject=str(ref),
-                next_step="add the component that defines this kind, or leave this one out",
-            )
+            raise unserved(ref, obj["apiVersion"])
         if served.get(obj["apiVersion"], obj["kind"]):
             by_resource.setdefault(resource, []).append(ref)
     objects: Dict[ObjectRef, KubeObject] = {}

@@ -44,6 +44,8 @@ def carry_out(api: Api, item: Item, policy: Policy) -> KubeObject:
         return _restart(api, item)
     if item.verdict is Verdict.ADOPT and item.live is not None:
         _take_over(api, item)
+    if item.verdict is Verdict.REPLACE and item.live is not None:
+        _make_way(api, item, item.live)
     choice = policy.conflict(item.ref)
     sent = want.obj
     if choice == "theirs" and item.contested:
@@ -73,6 +75,23 @@ def _restart(api: Api, item: Item) -> KubeObject:
     """Roll a workload's pods once, as kubectl rollout restart does, under a name that server-side apply leaves alone."""
     change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: item.stamp}}}}}
     return api.patch(item.wanted.resource, item.ref.namespace, item.ref.name, change, content_type="application/merge-patch+json")
+
+
+def _make_way(api: Api, item: Item, live: KubeObject) -> None:
+    """Delete what cannot be changed, only if it is still the object that was planned on.
+
+    :raises EngineError: it stays because somebody's finalizer holds it.
+    """
+    api.delete(item.wanted.resource, item.ref.namespace, item.ref.name, uid=live["metadata"]["uid"])
+    there = api.get(item.wanted.resource, item.ref.namespace, item.ref.name)
+    if there is not None and there["metadata"]["uid"] == live["metadata"]["uid"]:
+        raise EngineError(
+            "it is being deleted to be made anew, and is not gone yet",
+            subject=str(item.ref),
+            found="finalizers: %s" % (", ".join(there["metadata"].get("finalizers") or []) or "none"),
+            next_step="see to it that who set the finalizer runs, then run this again",
+            component=item.component,
+        )
 
 
 def _take_over(api: Api, item: Item) -> None:

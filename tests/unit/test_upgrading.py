@@ -1,0 +1,198 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Upgrades, as far as they can be told without a cluster: where one is, what is asked, what is forgotten."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, Dict, List
+
+import pytest
+
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api, Discovery, Resource
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Ack, Catalogue, Hop, ObjectMatch, Row
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.ledger import Ledger
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.planning import Item, Verdict, Wanted
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import (
+    Backup,
+    ComponentRecord,
+    Entry,
+    Record,
+    Upgrade,
+    load,
+    save,
+)
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.regenerating import look, notices
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.runs import PASSIVE, Run, Work
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Request
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.upgrading import (
+    Upgrader,
+    current_release,
+    forget,
+    missing_acks,
+    not_acknowledged,
+)
+
+from .conftest import Answer, Asked, Scripted
+
+CONFIG = Resource("v1", "ConfigMap", "configmaps", True)
+HOP = Hop(
+    "v1",
+    "v2",
+    (),
+    (Ack("ack-a", "pipelines", "the bucket is left behind", True), Ack("ack-b", "training", "jobs end", False)),
+    (),
+    (),
+    (),
+    (),
+)
+
+
+def ref(name: str) -> ObjectRef:
+    """A ConfigMap."""
+    return ObjectRef("", "ConfigMap", "n", name)
+
+
+def wanted(name: str, component: str) -> Wanted:
+    """The same, wanted by a component."""
+    return Wanted(component, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "n"}}, CONFIG)
+
+
+def record(**components: List[str]) -> Record:
+    """Components with the objects that they recorded."""
+    entry = Entry("v1", "u", "d", "l")
+    return Record(
+        {name: ComponentRecord("kubeflow", "v1", True, {ref(one): entry for one in names}) for name, names in components.items()}, b"k", "1"
+    )
+
+
+def test_only_what_the_cluster_has_is_asked_about() -> None:
+    """Who never installed pipelines loses no bucket."""
+    assert [ack.name for ack in missing_acks(HOP, record(pipelines=[], training=[]), ())] == ["ack-a", "ack-b"]
+    assert [ack.name for ack in missing_acks(HOP, record(training=[]), ())] == ["ack-b"]
+    assert missing_acks(HOP, record(pipelines=[], training=[]), ("ack-a", "ack-b", "ack-of-another-hop")) == ()
+
+
+def test_a_recorded_backup_answers_what_it_makes_good() -> None:
+    """Of that component, and of the release that the hop starts from; jobs that end are in no backup."""
+    known = record(pipelines=[], training=[])
+    for component, release, left in (
+        ("pipelines", "v1", ["ack-b"]),
+        ("pipelines", "v0", ["ack-a", "ack-b"]),
+        ("training", "v1", ["ack-a", "ack-b"]),
+    ):
+        backed_up = replace(known, backups={component: Backup(release, "2026-01-02T03:04:05Z", "/backups/1")})
+        assert [ack.name for ack in missing_acks(HOP, backed_up, ())] == left
+
+
+def test_what_is_asked_is_said_with_its_text() -> None:
+    """A person has to know what they say yes to."""
+    error = not_acknowledged(HOP, HOP.acks)
+    assert "ack-a" in error.subject and "the bucket is left behind" in error.found and "kubeflow_acks" in error.next_step
+
+
+def test_an_interrupted_hop_begins_where_it_began() -> None:
+    """Components at both ends of it are in the record then."""
+    catalogue = Catalogue.load()
+    known = record(common=[], katib=[])
+    between = known.with_component("katib", replace(known.components["katib"], version="v1.11.0"))
+    between = between.with_component("common", replace(known.components["common"], version="v1.10.2"))
+    assert current_release(between, catalogue) == "v1.10.2"
+    assert current_release(replace(between, upgrade=Upgrade("v1.9.1", "v1.10.2", "now")), catalogue) == "v1.9.1"
+    assert current_release(Record(), catalogue) == ""
+
+
+def test_forgotten_is_what_is_neither_wanted_nor_left() -> None:
+    """What stays because it holds data stays recorded, so that it can be removed by name later."""
+    after = forget(
+        record(one=["mine", "moved", "kept", "gone"], two=["moved"]),
+        {ref("mine"): wanted("mine", "one"), ref("moved"): wanted("moved", "two")},
+        {ref("kept")},
+    )
+    assert sorted(item.name for item in after.components["one"].entries) == ["kept", "mine"]
+    assert list(after.components["two"].entries) == [ref("moved")]
+
+
+def test_an_object_that_moves_to_another_component_is_in_one_record() -> None:
+    """With the uid that it was recorded with; else the old entry would call it changed for ever."""
+
+    class Kept(Ledger):
+        """Saves nothing."""
+
+        def _save(self) -> None:
+            self._unsaved = False
+
+    release = Catalogue.load().release("26.03")
+    ledger = Kept(None, record(common=["x", "y"], katib=[]))  # type: ignore[arg-type]
+    run = Run(release.components["katib"])
+    run.works.append(Work(Item(ref("x"), wanted("x", "katib"), Verdict.UPDATE, ""), PASSIVE))
+    ledger.announce([run])
+    assert list(ledger.record.components["common"].entries) == [ref("y")]
+    assert ledger.record.components["katib"].entries[ref("x")].uid == "u"
+
+
+def test_a_hop_under_way_is_in_the_record(api: Api, scripted: Scripted) -> None:
+    """It is read back as it was written."""
+    backups = {"pipelines": Backup("v1.10.2", "2026-01-02T03:04:05Z", "/backups/1")}
+    begun = replace(record(one=["a"]), upgrade=Upgrade("v1.10.2", "v1.11.0", "now"), backups=backups, resource_version="")
+    stored: Dict[str, Any] = {}
+
+    def answer(asked: Asked) -> Answer:
+        if asked.method == "POST":
+            stored.update(json.loads(asked.body))
+            stored["metadata"]["resourceVersion"] = "2"
+        return Answer(200, stored)
+
+    scripted.answer = answer
+    save(api, begun)
+    assert (load(api).upgrade, load(api).backups) == (begun.upgrade, backups)
+
+
+def test_a_release_changes_as_a_whole() -> None:
+    """Half an upgrade is none."""
+    with pytest.raises(EngineError, match="as a whole"):
+        Upgrader(Request("c", version="26.03", scope=("katib",)), (), Silent()).run()
+
+
+# ------------------------------------------------------------------ tenants
+
+
+def owned(name: str, namespace: str, *owners: str, **annotations: str) -> KubeObject:
+    """A Secret of these owners."""
+    references = [{"kind": kind, "controller": True, "name": "x", "uid": "y", "apiVersion": "v1"} for kind in owners]
+    metadata = {"name": name, "namespace": namespace, "uid": "uid-" + name, "ownerReferences": references, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+
+
+def test_only_what_a_controller_made_in_a_tenants_namespace_is_made_anew(api: Api, scripted: Scripted) -> None:
+    """Nobody would make again what a person made."""
+    secrets = [
+        owned("keys", "alice", "Namespace"),
+        owned("keys", "bob"),
+        {
+            **owned("keys", "carol"),
+            "metadata": {**owned("keys", "carol")["metadata"], "annotations": {"metacontroller.k8s.io/decorator-controller": "x"}},
+        },
+        owned("keys", "kubeflow", "Namespace"),
+        owned("other", "alice", "Namespace"),
+    ]
+    spaces = [
+        {"metadata": {"name": name, "ownerReferences": [{"kind": "Profile", "controller": True}] if tenant else []}}
+        for name, tenant in (("alice", True), ("bob", True), ("carol", True), ("kubeflow", False))
+    ]
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(200, {"metadata": {}, "items": spaces if asked.path.endswith("/namespaces") else secrets})
+
+    scripted.answer = answer
+    rows = [Row(ObjectMatch("", "Secret", "", "keys"), "a key of its own")]
+    found = look(api, rows, Discovery([Resource("v1", "Secret", "secrets", True)]))
+    assert [str(one.ref) for one in found] == ["Secret alice/keys", "Secret carol/keys"]
+    (notice,) = notices(found)
+    assert notice.counts == {"alice": 1, "carol": 1} and notice.verdict is Verdict.REGENERATE
+    assert look(api, [], Discovery([])) == ()
