@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Dict, List, Mapping, Tuple, Union
 
@@ -60,6 +61,17 @@ def one_liner(kubectl: Path, sandbox: Sandbox, objects: Rendered) -> None:
     raise AssertionError(done.stderr[-2000:])
 
 
+def settle(sandbox: Sandbox, release: str, components: Union[str, Tuple[str, ...]]) -> None:
+    """Wait until all that was applied is healthy: nobody tells us, as nothing of it is ours."""
+    end = time.monotonic() + 180
+    while True:
+        outcome = Session(request_for(sandbox, release, components=components), lines(sandbox.name)).plan()
+        if not outcome.findings and not outcome.absent:
+            return
+        assert time.monotonic() < end, [str(one) for one in outcome.findings]
+        time.sleep(1)
+
+
 def without_our_marks(objects: Mapping[ObjectRef, KubeObject]) -> Dict[ObjectRef, KubeObject]:
     """What matters of the objects: without the label that says that they are ours."""
     found = {}
@@ -82,9 +94,7 @@ def test_an_install_by_the_one_liner_is_taken_over_whole(release: str, sandboxes
     one_liner(tools["kubectl"], sandbox, objects)
     with pytest.raises(EngineError, match="did not write it"):
         converge(sandbox, release, components=components)
-    # The first run after that waits until all is healthy, so that what controllers write is no part of the comparison.
-    settled = Session(request_for(sandbox, release, components=components), lines(sandbox.name))
-    assert settled.plan().plan is not None
+    settle(sandbox, release, components)  # what controllers write until then is no part of the comparison
     versions = {ref: obj["apiVersion"] for ref, obj in objects.items()}
     before = Cluster(sandbox).objects(objects, versions)
 

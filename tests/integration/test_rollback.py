@@ -26,12 +26,14 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import COMPONENT_LABEL, KubeObject, ObjectRef
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import load
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.revisions import RevisionStore
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rollback_rules import STAY
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rolling_back import Return, RollBack
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Request
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.writing import RESTARTED_AT
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._rollback_operation import run_revisions_info
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .conftest import Sandboxes, client_of
@@ -264,7 +266,9 @@ def test_only_the_last_are_kept_and_a_scoped_run_takes_the_others_over(few: Path
     assert not again.changed and [head.number for head in store(sandbox).list()] == [4, 5]
     arrived(go_back(sandbox, 4, "katib", components=FEW, revisions=2))
     assert replicas(sandbox) == 3
-    assert [head.number for head in store(sandbox).list()] == [5, 6]
+    told = run_revisions_info({"kubeconfig": str(sandbox.kubeconfig)}, sandbox.name, False, Silent(), None)
+    assert [(one["number"], one["rollback_to"]) for one in told["revisions"]] == [(5, None), (6, 4)]
+    assert told["msg"].splitlines()[1].endswith("back to 4: katib")
 
 
 def test_what_a_revision_does_not_have_is_removed_and_data_stays(few: Path, clone: Clone) -> None:

@@ -57,6 +57,8 @@ SCHEMA = REPO / "plugins" / "plugin_utils" / "schemas" / "uninstall.json"
 EVERYTHING = ("volumes", "custom_resources", "profiles", "namespaces")
 DOORS = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations", "apiservices")
 TENANT = "team-a"
+# What every cluster has.
+KUBERNETES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 HOLD = "example.com/hold"
 RUNTIME = "/apis/serving.kserve.io/v1alpha1/clusterservingruntimes/kserve-sklearnserver"
 EXPERIMENTS = "/apis/kubeflow.org/v1beta1/namespaces/%s/experiments"
@@ -256,7 +258,8 @@ def test_an_uninstall_leaves_the_cluster_as_it_was(release: str, sandboxes: Sand
     """The API server's list of all objects, of every kind and in every namespace, is the one from before the install: without the
     data at first, and with it when that is named."""
     sandbox = sandboxes.make("round-trip-" + release.replace(".", "-"), release=release, real=True)
-    before = listed(look(sandbox))
+    born = {"%s/%s" % (namespace, name) for namespace in KUBERNETES for name in ("default", "kube-root-ca.crt")}
+    before = listed(settled(sandbox, lambda one: born <= {ref.path for ref in one.things}))
     healthy(converge(sandbox, release))
     installed = look(sandbox)
     assert len(listed(installed)) > len(before) + 700
@@ -296,7 +299,7 @@ def test_everything_goes_when_everything_is_named(built: Install, clone: Clone) 
     assert outcome.kept == ()
     survey = settled(sandbox, lambda one: not of_kind(one, "PersistentVolume", "ReplicaSet"))
     namespaces = {thing.ref.name for thing in of_kind(survey, "Namespace")}
-    assert namespaces == {"default", "kube-system", "kube-public", "kube-node-lease"}
+    assert namespaces == KUBERNETES
     assert of_kind(survey, "CustomResourceDefinition", "PersistentVolume") == []
     assert ours_left(survey) == [] and terminating(survey) == []
 
@@ -386,6 +389,16 @@ def test_a_user_who_puts_something_into_our_namespace_keeps_it(few: Path, clone:
         converge(sandbox, components=FEW, scope=("katib",))
 
 
+def test_without_a_record_nothing_is_deleted(few: Path, clone: Clone) -> None:
+    """What carries our label and is in no record was ours: an uninstall says so, and how to get the record back."""
+    sandbox = clone(few)
+    client_of(sandbox).delete("/api/v1/namespaces/%s/secrets/record" % OUR_NAMESPACE)
+    audit = Audit(sandbox)
+    with pytest.raises(EngineError, match="the record does not know them") as lost:
+        uninstall(sandbox)
+    assert "kubeflow_adopt: [all]" in lost.value.next_step and audit.writes() == []
+
+
 # ------------------------------------------------------------------ killed and resumed
 
 # Writes of an uninstall of FEW, roughly: the moments are spread over them, with those around its beginning and its end.
@@ -402,7 +415,7 @@ def test_a_killed_run_is_resumed_by_running_it_again(writes: int, few: Path, clo
     assert killed_after(sandbox, writes) or writes > WRITES - 20
     uninstall(sandbox, data=["volumes"])
     survey = settled(sandbox, lambda one: not of_kind(one, "PersistentVolume", "ReplicaSet"))
-    assert {thing.ref.name for thing in of_kind(survey, "Namespace")} == {"default", "kube-system", "kube-public", "kube-node-lease"}
+    assert {thing.ref.name for thing in of_kind(survey, "Namespace")} == KUBERNETES
     assert of_kind(survey, "CustomResourceDefinition", "ValidatingWebhookConfiguration") == []
     assert ours_left(survey) == [] and terminating(survey) == []
     assert not uninstall(sandbox).changed

@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
@@ -216,6 +218,12 @@ class Told(Silent):
         """Remember it."""
         self.lines.append("%s: %s" % (where, text))
 
+    def hear(self, text: str, seconds: float = 10.0) -> None:
+        """Until it was said."""
+        end = time.monotonic() + seconds
+        while not any(text in line for line in self.lines) and time.monotonic() < end:
+            time.sleep(0.005)
+
 
 @pytest.fixture(name="server")
 def _server(scripted: Any, answer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Server:
@@ -248,18 +256,17 @@ def test_each_deletion_names_the_uid_and_the_next_step_waits(api: Api, server: S
     gone: List[str] = []
 
     told = Told()
-    finished = threading.Event()
 
-    def controller() -> None:
-        while not any("example.org/clean-up" in line for line in told.lines):
-            finished.wait(0.005)
-        assert server.deleted == ["/apis/example.org/v1/namespaces/n/things/x"]
+    def controller() -> List[str]:
+        told.hear("example.org/clean-up")
+        deleted = list(server.deleted)
         server.let_go("/apis/example.org/v1/namespaces/n/things/x")
+        return deleted
 
-    thread = threading.Thread(target=controller)
-    thread.start()
-    removed = Remover(api, COMPONENTS, told, 20.0, RECORD, lambda one: gone.append(str(one.ref))).remove([work, thing])
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(controller)
+        removed = Remover(api, COMPONENTS, told, 20.0, RECORD, lambda one: gone.append(str(one.ref))).remove([work, thing])
+    assert seen.result() == ["/apis/example.org/v1/namespaces/n/things/x"]
     assert removed == (thing.ref, work.ref)
     assert gone == [str(thing.ref), str(work.ref)]
     assert server.deleted == ["/apis/example.org/v1/namespaces/n/things/x", "/apis/apps/v1/namespaces/n/deployments/x"]
@@ -323,22 +330,29 @@ def test_what_goes_already_is_waited_for_and_not_deleted_again(api: Api, server:
     assert server.deleted == []
 
 
+def test_a_new_object_of_that_name_is_not_waited_for(api: Api, server: Server) -> None:
+    """What an earlier run deleted is gone, and somebody made another one since."""
+    thing = removal("Thing", live={"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    server.add(thing, uid="a new one", finalizers=("f/x",))
+    assert Remover(api, COMPONENTS, Told(), 0.2).remove([thing]) == (thing.ref,)
+    assert server.deleted == [] and len(server.objects) == 1
+
+
 def test_what_follows_is_waited_for_and_never_deleted(api: Api, server: Server) -> None:
     """Pods go because their owner goes: what they read is deleted only when they are gone."""
     pod, work, config = server.add(removal("Pod")), server.add(removal("Deployment")), server.add(removal("ConfigMap"))
     told = Told()
 
-    def kubelet() -> None:
-        while not any("waiting for Pod n/x" in line for line in told.lines):
-            pause.wait(0.005)
-        assert "/api/v1/namespaces/n/configmaps/x" in server.objects
+    def kubelet() -> bool:
+        told.hear("waiting for Pod n/x")
+        there = "/api/v1/namespaces/n/configmaps/x" in server.objects
         server.let_go("/api/v1/namespaces/n/pods/x")
+        return there
 
-    pause = threading.Event()
-    thread = threading.Thread(target=kubelet)
-    thread.start()
-    removed = Remover(api, COMPONENTS, told, 20.0).remove([work, config], [pod])
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(kubelet)
+        removed = Remover(api, COMPONENTS, told, 20.0).remove([work, config], [pod])
+    assert seen.result() is True
     assert removed == (work.ref, config.ref)
     assert "/api/v1/namespaces/n/pods/x" not in server.deleted
 

@@ -15,8 +15,8 @@ import pytest
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Resource
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.applying import ComponentOutcome
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue, Hop, OneWay, Release
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue, Hop, ObjectMatch, OneWay, Release, Row
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError, sure
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef, ref_of
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.planning import Item, Plan, Verdict, Wanted
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.present_rollback import (
@@ -42,6 +42,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rollba
     find,
     holds,
     installed_release,
+    kept,
     steps,
     way_back,
 )
@@ -218,6 +219,16 @@ def test_an_upgrade_that_was_interrupted_can_be_gone_back() -> None:
     assert "begun and not ended" in error.cause and "r2" in error.next_step
     nothing_written = record(Upgrade("r2", "r3", "then"), katib="r2")
     assert [one.name for one in way_back(Releases(), nothing_written, HISTORY[2])] == ["r3"]
+
+
+def test_what_earlier_hops_left_on_purpose_is_left() -> None:
+    """Going back to a release must not remove what the way to it kept."""
+    rows = {name: Row(ObjectMatch("", "ConfigMap", "", name), "of " + name) for name in ("r2", "r3")}
+    catalogue = Releases()
+    for name, row in rows.items():
+        known = catalogue.release(name)
+        catalogue._read[name] = replace(known, hop=replace(sure(known.hop), keep=(row,)))
+    assert [kept(catalogue, name) for name in ("r1", "r2", "r3", "r4")] == [(), (rows["r2"],), (rows["r3"], rows["r2"]), ()]
 
 
 def test_a_newer_release_is_an_upgrade() -> None:

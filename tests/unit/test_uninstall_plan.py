@@ -192,6 +192,22 @@ def test_profiles_are_a_class_of_their_own() -> None:
     assert all(one.named for one in plan.followers)
 
 
+def test_what_has_another_owner_is_not_taken_along() -> None:
+    """Kubernetes collects an object when the last of its owners is gone: a claim that somebody else holds on to stays."""
+    work, other = ours("StatefulSet"), thing("Deployment", "other")
+    both = [{"uid": owner.uid, "kind": owner.ref.kind, "name": owner.ref.name} for owner in (work, other)]
+    claim = thing("PersistentVolumeClaim", "shared", ownerReferences=both)
+    assert goes(decide(record_of(("c", [work])), work, other, claim)) == ["StatefulSet.apps kubeflow/x"]
+
+
+def test_what_would_take_a_namespace_along_stays() -> None:
+    """Whoever owns a namespace owns what users put into it."""
+    work = ours("Deployment")
+    space, users = thing("Namespace", "made", owner=work), thing("Secret", "users", "made")
+    plan = decide(record_of(("c", [work])), work, space, users, data=["volumes"])
+    assert stays(plan) == {"Deployment.apps kubeflow/x": "Namespace made would go with it"}
+
+
 # ------------------------------------------------------------------ namespaces
 
 
@@ -199,7 +215,7 @@ def test_profiles_are_a_class_of_their_own() -> None:
 def test_a_namespace_stays_with_what_is_not_ours(kind: str) -> None:
     """It is named, so that a person can look at it."""
     users = thing(kind, "users")
-    plan = decide(record_of(("c", [SPACE])), SPACE, users)
+    plan = decide(record_of(("c", [SPACE])), SPACE, users, thing("Pod", "made-of-it", owner=users))
     assert stays(plan) == {"Namespace kubeflow": "it holds %s" % users.ref}
     assert plan.kept[0].counts == {"kubeflow": 1}
 
@@ -234,6 +250,15 @@ def test_other_content_goes_when_namespaces_are_named_and_data_does_not() -> Non
     assert stays(decide(record, SPACE, secret, claim, data=["namespaces"])) == {"Namespace kubeflow": "it holds %s" % claim.ref}
     assert "Namespace kubeflow" in goes(decide(record, SPACE, secret, claim, data=["namespaces", "volumes"]))
     assert "Namespace kubeflow" in goes(decide(record, SPACE, secret, data=["Secret kubeflow/users"]))
+
+
+def test_what_goes_with_a_namespace_is_not_waited_for_before_it() -> None:
+    """A user's pod goes because the namespace goes: to wait for it beforehand would be to wait for ever."""
+    pod, state = thing("Pod", "users"), thing("Thing", "session", "auth")
+    auth = ours("Namespace", "auth")
+    record = record_of(("mesh", [SPACE, DEFINITION, auth]))
+    plan = decide(record, SPACE, pod, DEFINITION, state, auth, data=["namespaces"], leftovers=(STATE,))
+    assert sorted(goes(plan)) == sorted(map(str, (SPACE.ref, DEFINITION.ref, auth.ref))) and plan.followers == ()
 
 
 def test_a_namespace_of_kubernetes_never_goes() -> None:
@@ -304,14 +329,17 @@ def test_what_follows_an_object_goes_with_it_only() -> None:
 
 
 def test_a_lock_goes_with_the_pod_that_holds_it() -> None:
-    """Wherever it is: programs put their locks into kube-system, too. Another program's lock is not ours."""
+    """In its namespace, and in kube-system, where some programs put theirs. Another program's lock is not ours, nor that of a pod of
+    the same name in another namespace."""
     work = ours("Deployment")
     pod = thing("Pod", "x-1", owner=work)
-    mine, other = thing("Lease", "mine", "kube-system", holder="x-1"), thing("Lease", "other", "kube-system", holder="y-1")
-    plan = decide(record_of(("c", [work])), work, pod, mine, other)
-    assert sorted(goes(plan)) == ["Deployment.apps kubeflow/x", "Lease.coordination.k8s.io kube-system/mine"]
-    later = decide(record_of(("c", [])), mine, other, holders=plan.holders)
-    assert goes(later) == ["Lease.coordination.k8s.io kube-system/mine"]
+    near, mine = thing("Lease", "near", holder="x-1"), thing("Lease", "mine", "kube-system", holder="x-1")
+    other, elsewhere = thing("Lease", "other", "kube-system", holder="y-1"), thing("Lease", "theirs", "team-a", holder="x-1")
+    plan = decide(record_of(("c", [work])), work, pod, near, mine, other, elsewhere)
+    locks = ["Lease.coordination.k8s.io kube-system/mine", "Lease.coordination.k8s.io kubeflow/near"]
+    assert sorted(goes(plan)) == ["Deployment.apps kubeflow/x", *locks]
+    later = decide(record_of(("c", [])), near, mine, other, elsewhere, holders=plan.holders)
+    assert sorted(goes(later)) == locks
 
 
 def test_a_components_own_state_keeps_no_definition() -> None:

@@ -13,7 +13,7 @@ from .uninstalling import UninstallOutcome
 from .verdicts import Removal, Verdict
 
 # How many kinds of a component the text counts; uninstall.json has every object.
-KINDS = 4
+KINDS = 2
 
 
 def _title(outcome: UninstallOutcome) -> str:
@@ -58,7 +58,7 @@ def plan_text(outcome: UninstallOutcome) -> str:
     data = [line for line in going if line.verdict is Verdict.PRUNE_DANGEROUS]
     lines += _groups(data, "!", "goes with its data")
     lines += _groups(kept, "=", "stays")
-    for component in (*plan.components, ""):
+    for component in (*reversed(plan.components), ""):  # in the order in which they go
         members = [line for line in going if line.component == component and line not in data]
         if members:
             names = short(members[0].ref) if len(members) == 1 else "%s: %s" % (counted(len(members)), _kinds(members))

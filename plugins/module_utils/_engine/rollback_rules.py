@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .catalogue import Catalogue, Hop, Release, release_order
+from .catalogue import Catalogue, Hop, Release, Row, release_order
 from .errors import EngineError, sure
 from .hops import path
 from .objects import KubeObject, ObjectRef
@@ -25,10 +25,14 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Step:
-    """One revision to go to, and the hop that leads to it backwards; None where the release stays."""
+    """One revision to go to, and the hop that leads to it backwards; None where the release stays.
+
+    :ivar keep: what the hops up to its release left behind on purpose.
+    """
 
     head: RevisionHead
     hop: Optional[Hop] = None
+    keep: Tuple[Row, ...] = ()
 
 
 # ------------------------------------------------------------------ where to
@@ -150,6 +154,18 @@ def steps(way: Sequence[Release], heads: Sequence[RevisionHead], target: Revisio
         back = Hop(hop.target, hop.source, replace=hop.replace, regenerate=hop.regenerate)
         found.append(Step(target if hop.source == target.release else last[-1], back))
     return tuple(found)
+
+
+def kept(catalogue: Catalogue, name: str) -> Tuple[Row, ...]:
+    """What release data wants kept of earlier releases, by the hops that lead to a release."""
+    rows: List[Row] = []
+    seen: List[str] = []
+    while name in catalogue.names and name not in seen:
+        seen.append(name)
+        hop = catalogue.release(name).hop
+        rows += hop.keep if hop is not None else ()
+        name = hop.source if hop is not None else ""
+    return tuple(rows)
 
 
 # ------------------------------------------------------------------ what stands against it

@@ -17,7 +17,7 @@ from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, 
 
 from .api import Api
 from .applying import CRDS
-from .catalogue import Catalogue
+from .catalogue import Catalogue, Hop
 from .errors import EngineError, sure
 from .hop_plan import widen
 from .objects import COMPONENT_LABEL, KubeObject, ObjectRef
@@ -42,6 +42,7 @@ from .rollback_rules import (
     find,
     holds,
     installed_release,
+    kept,
     steps,
     way_back,
 )
@@ -200,7 +201,7 @@ class RollbackSession(Session):
                 self.redactor.learn_value(obj)
                 self.redactor.learn_environment(obj)
             if not missing:
-                found[ref] = replace(item, obj=obj)
+                found[ref] = RenderedObject(item.component, obj, item.user_patched)
             elif str(ref) in self._accept:
                 accepted.append(ref)
             else:
@@ -224,7 +225,9 @@ class RollbackSession(Session):
         return ref not in wanted and (ref.kind_group in STAY or ref in self._revision.objects)
 
     def _shaped(self, api: Api, plan: Plan, record: Record, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted]) -> Plan:
-        plan = widen(api, plan, self._concerned(record, wanted), snapshot, wanted, self._hop, self.request.policy)
+        step = self.result.step
+        hop = replace(step.hop or Hop(step.head.release, step.head.release), keep=step.keep)
+        plan = widen(api, plan, self._concerned(record, wanted), snapshot, wanted, hop, self.request.policy)
         if self._hop is not None:
             self._stale = look(api, self._hop.regenerate, snapshot.served)
         return replace(plan, leftovers=(), notices=(*plan.notices, *notices(self._stale)))
@@ -261,12 +264,12 @@ class RollbackSession(Session):
         plan = sure(self.outcome.plan)
         going = allowed(plan.removals, self.request.policy)
         self.result.kept = tuple(one.ref for one in plan.removals if one not in going)
-        self.result.removed = Remover(api, [one.name for one in chosen.scope], self.progress, self.request.timeout).remove(going)
+        names = [component.name for component in chosen.scope]
+        self.result.removed = Remover(api, names, self.progress, self.request.timeout, record).remove(going)
         self.outcome.changed = self.outcome.changed or bool(self.result.removed) or self._hop is not None
         after = self._forgotten(record, wanted, {one.ref for one in plan.removals} - set(self.result.removed))
         if after != record:
             record = save(api, after)
-        names = [component.name for component in chosen.scope]
         RevisionStore(api).save_again(
             self._revision, names, chosen.release, record, self._mark(True), self.request.revisions, whole=not self._scope
         )
@@ -345,12 +348,14 @@ class RollBack:
         api = Api.connect(self.request.kubeconfig, self.request.context)
         record, store = load(api), RevisionStore(api)
         heads = store.list()
-        target = find(self._to, heads, scope, lambda: holds(record, store.load(heads[-1].number), scope))
+        # Within a hop that was interrupted nothing is as a revision says, also if nothing was written yet.
+        target = find(self._to, heads, scope, lambda: record.upgrade is None and holds(record, store.load(heads[-1].number), scope))
         way = way_back(self._catalogue, record, target)
         check_scope(target, way, scope)
         check_doors(way, record, self._accept)
         journey = Return(target, scope, [])
-        for step in steps(way, heads, target):
+        for found in steps(way, heads, target):
+            step = replace(found, keep=kept(self._catalogue, found.head.release))
             journey.steps.append(StepOutcome(step, step.hop.source if step.hop else installed_release(record)))
         revisions = [store.load(one.step.head.number) for one in journey.steps]
         definitions = {crd["metadata"]["name"]: crd for crd in api.list(CRDS, selector=COMPONENT_LABEL)[0]}

@@ -81,7 +81,7 @@ class Ask:
     :ivar leftovers: what programs of these releases write at run time.
     :ivar once: whether an object is written only once (generated credentials), so that kept data may need it.
     :ivar mounts: (namespace, kind, name) of a ConfigMap or Secret -> uids of the pods that mount it, where that was looked up.
-    :ivar holders: pods that an earlier look of this run saw -> their component.
+    :ivar holders: pods (``namespace/name``) that an earlier look of this run saw -> their component.
     """
 
     components: Tuple[str, ...]
@@ -275,7 +275,7 @@ class _Planner:
                 self._keep(self._survey.by_uid[root.uid], root.component, "%s would go with it" % child.ref)
         for thing, root in self._going.values():
             if thing.ref.kind_group == "Pod":
-                self._holders[thing.ref.name] = root.component
+                self._holders[thing.ref.path] = root.component
 
     def _taken_along(self, thing: Thing) -> List[Thing]:
         """What is owned by nothing else that stays; what is in a namespace; what a definition defines."""
@@ -302,9 +302,10 @@ class _Planner:
         for thing in self._survey.things.values():
             if thing.uid in self._going or thing.ref in self._lines or self._record.entry(thing.ref) is not None:
                 continue
-            if thing.holder and thing.holder in self._holders:
+            holder = self._holder_of(thing)
+            if holder:
                 self._made.append(thing.ref)
-                self._go(thing, self._holders[thing.holder], "the lock of pod %s" % thing.holder)
+                self._go(thing, self._holders[holder], "the lock of pod %s" % holder)
                 continue
             row, component = self._row_of(thing)
             if row is None:
@@ -320,6 +321,12 @@ class _Planner:
             else:
                 self._made.append(thing.ref)
                 self._go(thing, component, row.why)
+
+    def _holder_of(self, thing: Thing) -> str:
+        """The pod of ours that holds a lock: one of the lock's namespace, or of any if the lock is in one of Kubernetes'."""
+        pods = [pod for pod in self._holders if thing.holder and pod.endswith("/" + thing.holder)]
+        near = [pod for pod in pods if pod == "%s/%s" % (thing.ref.namespace, thing.holder)]
+        return next(iter(near or (pods if thing.ref.namespace in KUBERNETES_NAMESPACES else [])), "")
 
     def _row_of(self, thing: Thing) -> Tuple[Optional[Leftover], str]:
         """The row of release data that is about an object, and the component that it goes with."""
@@ -364,9 +371,7 @@ class _Planner:
         """A namespace takes everything in it along: it goes only if nothing in it is somebody else's, or data."""
         for ref, name in self._namespaces.items():
             namespace = self._survey.things[ref]
-            content = [
-                thing for thing in self._survey.inside.get(ref.name, ()) if thing.uid not in self._going and not self._is_born(thing)
-            ]
+            content = self._content(ref.name)
             data = [thing for thing in content if thing.ref.kind_group in DATA or not is_built_in(thing.ref) or thing.ref in self._lines]
             if ref.name in KUBERNETES_NAMESPACES:
                 self._keep(namespace, name, "it is Kubernetes' own")

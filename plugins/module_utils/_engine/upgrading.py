@@ -150,7 +150,7 @@ class HopSession(Session):
         plan = sure(self.outcome.plan)
         going = allowed(plan.removals, self.request.policy)
         self.result.kept = tuple(one.ref for one in plan.removals if one not in going)
-        remover = Remover(api, [one.name for one in chosen.scope], self.progress, self.request.timeout)
+        remover = Remover(api, [one.name for one in chosen.scope], self.progress, self.request.timeout, record)
         removed = remover.remove(going)
         self.result.removed = removed
         left = {one.ref for one in plan.removals} - set(removed)
