@@ -46,7 +46,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rollba
     steps,
     way_back,
 )
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rolling_back import Left, Return, StepOutcome
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rolling_back import Left, Return, StepOutcome, made_by_us
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Outcome, Request
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.verdicts import Removal
 
@@ -330,6 +330,29 @@ def test_a_lost_secret_is_named_with_its_object_and_path() -> None:
     error = refused(check_opened, {ref_of(CONFIG): ("data.config.yaml",)})
     assert error.subject == "ConfigMap n/c" and "data.config.yaml" in error.found
     assert "inventory" in error.next_step and 'kubeflow_rollback_accept: ["ConfigMap n/c"]' in error.next_step
+
+
+# ------------------------------------------------------------------ what an interrupted run made
+
+OURS = ("mlplatform.kubeflow", "Apply", "")
+
+
+@pytest.mark.parametrize(
+    ("writers", "label", "ours"),
+    [
+        ((OURS,), "katib", True),
+        ((OURS, ("kubelet", "Update", "status")), "katib", True),
+        ((OURS, ("kubectl", "Update", "")), "katib", False),
+        ((("mlplatform.kubeflow", "Update", ""),), "katib", False),
+        ((), "katib", False),
+        ((OURS,), "dex", False),
+    ],
+)
+def test_what_was_announced_is_ours_if_nobody_else_ever_wrote_to_it(writers: Any, label: str, ours: bool) -> None:
+    """Somebody may have made an object of that name just then."""
+    managed = [{"manager": manager, "operation": operation, "subresource": part} for manager, operation, part in writers]
+    live = {**CONFIG, "metadata": {"name": "c", "labels": {"mlplatform.kubeflow/component": label}, "managedFields": managed}}
+    assert made_by_us(live, "katib") is ours
 
 
 # ------------------------------------------------------------------ how it reads

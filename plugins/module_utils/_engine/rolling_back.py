@@ -13,14 +13,14 @@ import base64
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from .api import Api
+from .api import Api, Discovery
 from .applying import CRDS
 from .catalogue import Catalogue, Hop
 from .errors import EngineError, sure
-from .hop_plan import widen
-from .objects import COMPONENT_LABEL, KubeObject, ObjectRef
+from .hop_plan import read_leftovers, widen
+from .objects import COMPONENT_LABEL, FIELD_MANAGER, KubeObject, ObjectRef
 from .planning import Plan, Wanted, examine, make_plan
 from .progress import Progress
 from .pruning import allowed
@@ -227,7 +227,8 @@ class RollbackSession(Session):
     def _shaped(self, api: Api, plan: Plan, record: Record, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted]) -> Plan:
         step = self.result.step
         hop = replace(step.hop or Hop(step.head.release, step.head.release), keep=step.keep)
-        plan = widen(api, plan, self._concerned(record, wanted), snapshot, wanted, hop, self.request.policy)
+        concerned = with_uids(api, self._concerned(record, wanted), wanted, snapshot.served)
+        plan = widen(api, plan, concerned, snapshot, wanted, hop, self.request.policy)
         if self._hop is not None:
             self._stale = look(api, self._hop.regenerate, snapshot.served)
         return replace(plan, leftovers=(), notices=(*plan.notices, *notices(self._stale)))
@@ -294,6 +295,35 @@ class RollbackSession(Session):
         """It is kept already, where something was done."""
         if self.outcome.healthy:
             self.result.state = "done"
+
+
+def with_uids(api: Api, record: Record, wanted: Collection[ObjectRef], served: Discovery) -> Record:
+    """The record with the uids of what an interrupted run had announced and made, and could not note any more.
+
+    Such an object is wanted no more and would stay for ever, as nobody could say whether it is ours.
+    """
+    announced = {
+        name: replace(component, entries={ref: entry for ref, entry in component.entries.items() if not entry.uid and ref not in wanted})
+        for name, component in record.components.items()
+    }
+    if not any(component.entries for component in announced.values()):
+        return record
+    live = read_leftovers(api, replace(record, components=announced), wanted, served)
+    for name, component in announced.items():
+        ours = {ref: entry for ref, entry in component.entries.items() if ref in live and made_by_us(live[ref], name)}
+        found = {ref: replace(entry, uid=live[ref]["metadata"]["uid"]) for ref, entry in ours.items()}
+        known = record.components[name]
+        record = record.with_component(name, replace(known, entries={**known.entries, **found}))
+    return record
+
+
+def made_by_us(live: KubeObject, component: str) -> bool:
+    """Whether nobody but us ever wrote to an object, its status aside, and our label is still on it."""
+    metadata = live["metadata"]
+    writers = {
+        (entry.get("manager"), entry.get("operation")) for entry in metadata.get("managedFields") or [] if not entry.get("subresource")
+    }
+    return writers == {(FIELD_MANAGER, "Apply")} and (metadata.get("labels") or {}).get(COMPONENT_LABEL) == component
 
 
 def _values_of(request: Request, chosen: Chosen) -> List[object]:
