@@ -424,11 +424,13 @@ def test_a_killed_run_is_resumed_by_running_it_again(writes: int, few: Path, clo
 # ------------------------------------------------------------------ the playbook
 
 
-def test_an_empty_cluster_is_left_alone(sandbox: Sandbox) -> None:
+def test_an_empty_cluster_is_left_alone(sandboxes: Any) -> None:
     """Nothing was installed: all is well, nothing changes, nothing is written."""
+    sandbox = sandboxes.make("untouched")
     audit = Audit(sandbox)
     outcome = uninstall(sandbox)
     assert not outcome.changed and outcome.plan.removals == () and audit.writes() == []
+    sandboxes.remove(sandbox.name)
 
 
 def test_the_playbook_looks_first_and_keeps_what_is_not_confirmed(few: Path, clone: Clone, tmp_path: Path) -> None:

@@ -30,11 +30,13 @@ from .pki import Authority
 from .processes import AGENT_FLAG
 from .profiles import Profiles
 from .realpods import RealPods, status_patch
+from .returning import Returning
 from .view import View, path_of, service_of
 from .volumes import Volumes
 from .work import Item, WorkQueue
 
 SYNC_SECONDS = 30.0
+RETURN_SECONDS = 20.0
 MANAGER = "sandbox-agent"
 
 
@@ -106,6 +108,7 @@ class Agent:
         sockets = Path(state["socket"]).parent
         self._real = self._make_real(state, sockets)
         self._built = threading.Event()
+        self._returning = Returning()
         self._view = View(self._client, self._on_event)
         self._certificates = CertManager(self._client, self._view, self._authority)
         self._injection = Injection(self._client, self._view, self._authority, self._is_real)
@@ -117,6 +120,7 @@ class Agent:
         self._built.set()
         self._view.wait(SYNC_SECONDS)
         self._egress.listen(Path(state["socket"]))  # not before it knows who answers
+        self._wait_for_pods()
 
     # Real pods ------------------------------------------------------------------------------
 
@@ -140,8 +144,18 @@ class Agent:
         pod = self._view.get("Pod", namespace, name)
         return pod is not None and self._real.is_real(pod)
 
+    def _wait_for_pods(self) -> None:
+        """Those that were ready come back first; one that does not is reported as what it is."""
+        for namespace, name in self._returning.wait(RETURN_SECONDS):
+            print("pod %s/%s did not become ready again within %.0f s" % (namespace, name, RETURN_SECONDS), file=sys.stderr, flush=True)
+            real = self._real.get(namespace, name)
+            if real is not None:
+                self._on_state(real.pod, real.container, real.state)
+
     def _on_state(self, pod: KubeObject, container: str, state: PodState) -> None:
         """Write what a kubelet would write; kwok leaves these pods alone."""
+        if self._returning.holds_back(pod, state):
+            return
         patch = status_patch(pod, container, state)
         address = _address(pod)
         patch["status"].update(podIP=address, podIPs=[{"ip": address}])
@@ -182,6 +196,10 @@ class Agent:
             special(self, event, obj)
 
     def _on_pod(self, event: str, pod: KubeObject) -> None:
+        if event == "DELETED":
+            self._returning.gone(pod)
+        elif event == "ADDED" and self._real.is_real(pod):
+            self._returning.saw(pod)
         self._real.handle_pod(event, pod)
         if event == "DELETED":
             self._egress.gone("%s/%s" % key_of(pod))
