@@ -125,6 +125,9 @@ def run_all(parts: Sequence[Part]) -> List[Outcome]:
 def main() -> int:
     """The exit status: 0 if nothing failed."""
     os.environ["PATH"] = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
+    # Compiled once for all parts and runs, whatever the caller's environment says about it, and outside of the tree.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".cache" / "pycache")
     LOGS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     outcomes = run_all(chosen(sys.argv[1:]))

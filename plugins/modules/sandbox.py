@@ -33,6 +33,13 @@ options:
       - The Kubeflow release whose controllers and webhooks are run for real.
       - Default is the newest one that the collection knows.
     type: str
+  upgrades:
+    description:
+      - Releases that the platform in it will be moved to. Their controllers and webhooks are run for real, too; which release
+        a pod is of is told by its image.
+    type: list
+    elements: str
+    default: []
   nodes:
     description: Number of simulated nodes, each with 16 cores and 64 GiB.
     type: int

@@ -24,7 +24,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.verdic
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .support import Audit, lines, request_for
-from .upgrade_support import new_tenant
+from .upgrade_support import admitted, new_tenant
 
 OLD, NEW = "v1.10.2", "v1.11.0"
 JOBS = Resource("kubeflow.org/v1", "PyTorchJob", "pytorchjobs", True)
@@ -102,7 +102,7 @@ def _teams(installed: Callable[[str], Path], sandboxes: Any) -> Iterator[Teams]:
     for team in ("team-a", "team-b"):
         new_tenant(sandbox, team)
     for namespace, name in (("team-a", "one"), ("team-a", "two"), ("team-b", "three")):
-        api.create(JOBS, job(namespace, name))
+        admitted(api, JOBS, job(namespace, name))
     api.create(PODS, pod_with_sidecar("team-b", OLD_PROXY))
     yield Teams(sandbox, api, request_for(sandbox, NEW, components="default"))
     sandboxes.remove(sandbox.name)

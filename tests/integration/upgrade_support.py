@@ -10,9 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Any, Dict, List, Tuple
 
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api, Resource
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api, ApiError, Resource
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.upgrading import Journey, Upgrader
@@ -111,6 +112,23 @@ def new_tenant(sandbox: Sandbox, name: str) -> None:
     wait_until(client, accounts, lambda one: one["metadata"]["name"] == "default-editor")
 
 
+def admitted(api: Api, resource: Resource, obj: KubeObject, seconds: float = 30.0) -> KubeObject:
+    """What the server made of an object that a user creates.
+
+    A program may be Ready, by its own probe, a moment before it answers for all paths of its webhooks (the training operator
+    is); a user then tries again, and so do we, by dry run, until the webhook knows the kind.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            api.create(resource, obj, dry=True)
+            return api.create(resource, obj)
+        except ApiError as error:
+            if "failed calling webhook" not in str(error) or time.monotonic() > end:
+                raise
+        time.sleep(0.2)
+
+
 def work_of(tenant: str, release: str, api: Api) -> Dict[str, str]:
     """Make one object of every kind that the cluster serves; full name -> uid."""
     served = api.discover()
@@ -127,7 +145,7 @@ def work_of(tenant: str, release: str, api: Api) -> Dict[str, str]:
             "metadata": {"name": name, "namespace": tenant},
             "spec": spec,
         }
-        written = api.create(resource, obj)
+        written = admitted(api, resource, obj)
         made["%s %s/%s" % (kind, tenant, name)] = written["metadata"]["uid"]
     return made
 

@@ -52,7 +52,7 @@ class Scripted:
         self.answer: Callable[[Asked], Answer] = lambda _asked: Answer(404, "nothing here")
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.002,), daemon=True)
         self._thread.start()
 
     def answers(self, *answers: Union[Answer, Dict[str, Any]]) -> None:
@@ -77,6 +77,7 @@ def _handler(scripted: Scripted) -> Any:
         """Asks the script."""
 
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two packets; the second would wait 40 ms for an acknowledgement
 
         def log_message(self, format: str, *args: Any) -> None:  # the name is the base class's
             """Say nothing."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -25,9 +26,10 @@ PLAY_KEYS = {"block", "rescue", "always", "when", "name", "vars", "loop", "loop_
 PLAY_KEYS |= {"module_defaults", "environment", "changed_when", "check_mode", "delegate_to", "run_once", "notify", "listen", "diff"}
 
 
+@functools.cache
 def load(path: Path) -> Any:
-    """A YAML file of the repo; nothing for one that does not exist."""
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    """A YAML file of the repo, not to be changed; nothing for one that does not exist."""
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) if path.exists() else None
 
 
 def options(role: str) -> Dict[str, Any]:

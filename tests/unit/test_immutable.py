@@ -23,7 +23,9 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.immuta
 )
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, get_path, ref_of
 
-CASES: List[Dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "data" / "immutable_cases.yml").read_text(encoding="utf-8"))
+CASES: List[Dict[str, Any]] = yaml.load(
+    (Path(__file__).parent / "data" / "immutable_cases.yml").read_text(encoding="utf-8"), yaml.CSafeLoader
+)
 EDITS: List[Tuple[KubeObject, Dict[str, Any]]] = [(case["object"], edit) for case in CASES for edit in case["edits"]]
 
 

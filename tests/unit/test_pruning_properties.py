@@ -18,6 +18,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.usage import Usage
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.verdicts import Removal
 
+from .generated import examples
 from .pruning_support import PRECIOUS, definition, obj, webhook, workload
 
 KINDS = (
@@ -176,7 +177,7 @@ def every_leftover_has_one_line_or_is_gone(world: World, found: Sequence[Removal
     assert all(one.reason for one in found)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(100), derandomize=True, deadline=None, database=None)
 @given(worlds())
 def test_whatever_there_is_no_plan_deletes_what_it_must_not(world: World) -> None:
     """Whatever is in the record, in the cluster and in the render."""

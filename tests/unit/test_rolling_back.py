@@ -189,7 +189,11 @@ class Releases(Catalogue):
 
     def __init__(self) -> None:
         super().__init__({name: Path(name) for name in ("r1", "r2", "r3")})
-        self._read = {"r1": release("r1"), "r2": release("r2", "r1"), "r3": release("r3", "r2", DOOR)}
+        self._known = {"r1": release("r1"), "r2": release("r2", "r1"), "r3": release("r3", "r2", DOOR)}
+
+    def release(self, name: str) -> Release:
+        """One of the three."""
+        return self._known[name]
 
 
 HISTORY = (head(1, "r1", katib="a"), head(2, "r1", katib="b"), head(3, "r2", katib="c"), head(4, "r3", katib="d"))
@@ -227,7 +231,7 @@ def test_what_earlier_hops_left_on_purpose_is_left() -> None:
     catalogue = Releases()
     for name, row in rows.items():
         known = catalogue.release(name)
-        catalogue._read[name] = replace(known, hop=replace(sure(known.hop), keep=(row,)))
+        catalogue._known[name] = replace(known, hop=replace(sure(known.hop), keep=(row,)))
     assert [kept(catalogue, name) for name in ("r1", "r2", "r3", "r4")] == [(), (rows["r2"],), (rows["r3"], rows["r2"]), ()]
 
 

@@ -19,6 +19,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.survey
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.uninstall_plan import CLASSES, UninstallPlan
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.verdicts import Verdict
 
+from .generated import examples
 from .uninstall_support import APPLIED, DEFINITION, SPACE, decide, goes, ours, record_of, stays, thing
 
 # ------------------------------------------------------------------ what is ours
@@ -396,7 +397,7 @@ def _cluster(drawn: Sequence[Drawn]) -> Tuple[List[Thing], Record]:
     return things, Record({"c": ComponentRecord("kubeflow", "26.03", True, entries)}, b"k", "1")
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(40), derandomize=True, deadline=None, database=None)
 @given(st.lists(OBJECT, max_size=14), st.sets(st.sampled_from(CLASSES)))
 def test_no_uninstall_takes_what_nobody_named(drawn: Sequence[Drawn], classes: FrozenSet[str]) -> None:
     """Whatever is in the cluster, the record and the choice: nothing goes, by itself or along with something, that is data of a

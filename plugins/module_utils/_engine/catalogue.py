@@ -9,6 +9,7 @@ What is known of one release is in release_data.py, whose names are also found h
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple, Union
@@ -77,7 +78,6 @@ class Catalogue:
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._files = dict(files)
-        self._read: Dict[str, Release] = {}
 
     @classmethod
     def load(cls, dirs: Sequence[Path] = ()) -> Catalogue:
@@ -114,9 +114,15 @@ class Catalogue:
                 expected="one of " + ", ".join(self.names),
                 next_step="correct kubeflow_version, or add the release's data file to a folder of kubeflow_release_dirs",
             )
-        if name not in self._read:
-            self._read[name] = read_release(self._files[name])
-        return self._read[name]
+        path = self._files[name]
+        known = path.stat()
+        return _read(path, known.st_mtime_ns, known.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _read(path: Path, _changed: int, _size: int) -> Release:
+    """A release's file as it is now: read once in a process, however many catalogues there are."""
+    return read_release(path)
 
 
 def resolve(release: Release, wanted: Union[str, Sequence[str]], *, add_dependencies: bool = False) -> Tuple[Component, ...]:

@@ -11,13 +11,12 @@ says nothing about the values of Secrets.
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
 import hmac
 import json
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from .objects import FIELD_MANAGER, KubeObject, canonical
+from .objects import FIELD_MANAGER, KubeObject, canonical, copied
 
 # What only the server writes; a manifest that carries it (controller-gen leaves creationTimestamp) says nothing.
 SERVER_FIELDS = ("creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink")
@@ -31,7 +30,7 @@ def desired_form(obj: KubeObject, fields_not_ours: Iterable[str] = ()) -> KubeOb
     and applying ``[]`` would empty every aggregated role [facts/engines 0.4]); a caBundle that is no
     certificate; the dotted paths of ``fields_not_ours`` (``*`` stands for every item of a list).
     """
-    wanted = copy.deepcopy(obj)
+    wanted: KubeObject = copied(obj)
     metadata = wanted["metadata"]
     for name in SERVER_FIELDS:
         metadata.pop(name, None)

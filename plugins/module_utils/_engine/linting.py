@@ -100,6 +100,8 @@ def _mixed_versions(objects: Owned) -> Iterator[Lint]:
 
 def _references(ref: ObjectRef, obj: KubeObject) -> Iterator[Tuple[str, str, str]]:
     """(family, version, where) of every image that says its version."""
+    if ref.kind == "CustomResourceDefinition":
+        return  # schemas are nine tenths of a release and name no image
     for value in _mappings(obj):
         match = IMAGE.match(value["image"]) if isinstance(value.get("image"), str) else None
         version = VERSION.match(match.group("tag")) if match else None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, 
 from .api import Api, ApiError, Resource
 from .errors import sure
 from .forms import Hasher, differences, own_entry, without_noise
-from .objects import KubeObject, ObjectRef
+from .objects import KubeObject, ObjectRef, copied
 from .record import Entry, Record
 from .redaction import Redactor, shown_change
 from .safety import refuse_overwrite
@@ -347,7 +346,7 @@ def contested_fields(error: ApiError) -> Tuple[Tuple[str, str], ...]:
 
 def without_fields(obj: KubeObject, paths: Sequence[str]) -> KubeObject:
     """The object without the fields at these server-side paths: ``.spec.containers[name="x"].image``."""
-    trimmed = copy.deepcopy(obj)
+    trimmed: KubeObject = copied(obj)
     for path in paths:
         _drop(trimmed, _steps(path))
     return trimmed

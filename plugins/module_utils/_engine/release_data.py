@@ -156,6 +156,7 @@ class Program:
     :ivar module: the folder below ``tools/go/backends`` with its go.mod.
     :ivar package: the import path of the command.
     :ivar program: what the command is called in the release's image.
+    :ivar image: how the name of the release's image ends: its tag or digest, by which a pod shows which release it is of.
     :ivar note: where it is not exactly what the release's image is.
     """
 
@@ -165,6 +166,7 @@ class Program:
     package: str
     program: str
     pods: Tuple[PodMatch, ...]
+    image: str
     note: str = ""
 
 
@@ -428,10 +430,17 @@ def _rows(hop: _Reader, key: str) -> Tuple[Row, ...]:
 
 
 def _program(name: str, entry: _Reader) -> Program:
-    entry.only("version", "module", "package", "program", "pods", "note")
+    entry.only("version", "module", "package", "program", "pods", "image", "note")
     pods = (PodMatch(pod.text("namespace"), pod.text("deployment"), pod.text("container")) for _at, pod in entry.each("pods"))
     return Program(
-        name, entry.text("version"), entry.text("module"), entry.text("package"), entry.text("program"), tuple(pods), entry.text("note", "")
+        name=name,
+        version=entry.text("version"),
+        module=entry.text("module"),
+        package=entry.text("package"),
+        program=entry.text("program"),
+        pods=tuple(pods),
+        image=entry.text("image"),
+        note=entry.text("note", ""),
     )
 
 

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Dict, List, Mapping
 
 from .api import Api, ApiError
 from .errors import EngineError
-from .objects import FIELD_MANAGER, KubeObject
+from .objects import FIELD_MANAGER, KubeObject, copied
 from .planning import Item, Policy, Verdict, contested_fields, without_fields
 
 # Tools that applied upstream's manifests before us; their ownership is taken over, everybody else's is not
@@ -156,4 +155,4 @@ def _merge(into: Dict[str, Any], fields: Mapping[str, Any]) -> None:
         if key in into:
             _merge(into[key], below)
         else:
-            into[key] = copy.deepcopy(below)
+            into[key] = copied(below)

@@ -15,7 +15,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
 
 from ...module_utils._engine.objects import KubeObject, get_path
 from . import certmanager, profiles
@@ -124,12 +124,10 @@ class Agent:
 
     # Real pods ------------------------------------------------------------------------------
 
-    def _make_real(self, state: Mapping[str, object], sockets: Path) -> RealPods:
-        names = state["backends"]
-        found: Sequence[Backend] = [
-            backend for backend in backends_for(str(state["release"])) if isinstance(names, list) and backend.name in names
-        ]
-        programs = {backend: binary_path(backend, Path(str(state["cache_dir"]))) for backend in found}
+    def _make_real(self, state: Mapping[str, Any], sockets: Path) -> RealPods:
+        known: Sequence[Backend] = backends_for(str(state["release"]), state.get("upgrades") or ())
+        found = {backend: binary_path(backend, Path(state["cache_dir"])) for backend in known if backend.name in state["backends"]}
+        programs = {backend: path for backend, path in found.items() if path.exists()}
         work = sockets / "pods"
         work.mkdir(mode=0o700, exist_ok=True)
         if programs:

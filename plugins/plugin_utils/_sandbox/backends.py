@@ -9,8 +9,9 @@ Which ones is release data (``programs``). The exact versions are in ``tools/go/
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from ...module_utils._engine.catalogue import Catalogue, Program
 from ...module_utils._engine.golang import build_go
@@ -24,10 +25,17 @@ LDFLAGS = "-s -w"
 Backend = Program
 
 
-def backends_for(release: str) -> Tuple[Backend, ...]:
-    """The programs that are real in the sandbox of a release; none for an unknown one."""
+def backends_for(release: str, upgrades: Sequence[str] = ()) -> Tuple[Backend, ...]:
+    """The programs that are real in the sandbox of a release, and of those that it is moved to; none for an unknown one.
+
+    With one release a pod is known by its Deployment, wherever its image comes from; with several its image tells.
+    """
     catalogue = Catalogue.load()
-    return catalogue.release(release).programs if release in catalogue.names else ()
+    found: Dict[Backend, None] = {}  # a program that two releases share is one
+    for name in (release, *upgrades):
+        for program in catalogue.release(name).programs if name in catalogue.names else ():
+            found[replace(program, note="") if upgrades else replace(program, image="", note="")] = None
+    return tuple(found)
 
 
 def deployment_of(pod: KubeObject) -> str:
@@ -41,11 +49,21 @@ def deployment_of(pod: KubeObject) -> str:
 def backend_of(pod: KubeObject, backends: Sequence[Backend]) -> Optional[Tuple[Backend, str]]:
     """The program and the container it stands for, or None for a pod that is only simulated."""
     place = (pod["metadata"].get("namespace") or "", deployment_of(pod))
-    containers = {container["name"] for container in pod["spec"].get("containers") or []}
+    images = {container["name"]: container["image"] for container in pod["spec"].get("containers") or []}
     for backend in backends:
         for match in backend.pods:
-            if place == (match.namespace, match.deployment) and match.container in containers:
+            image = images.get(match.container) if place == (match.namespace, match.deployment) else None
+            if image is not None and image.endswith(backend.image):
                 return backend, match.container
+    return None
+
+
+def other_release(pod: KubeObject, backends: Sequence[Backend]) -> Optional[str]:
+    """The container of a pod whose Deployment has a program here, but of another release's image; else None."""
+    for backend in backends:
+        for match in backend.pods:
+            if (pod["metadata"].get("namespace") or "", deployment_of(pod)) == (match.namespace, match.deployment):
+                return match.container if backend_of(pod, backends) is None else None
     return None
 
 

@@ -44,6 +44,7 @@ class SandboxSpec:
 
     :param name: lower-case letters, digits and dashes.
     :param release: the Kubeflow release whose controllers are run for real where they build; "" for none.
+    :param upgrades: the releases that it will be moved to; theirs are run for real, too.
     :param state_dir: the folder of all sandboxes; this one's is ``state_dir/name``.
     :param gpus: nvidia.com/gpu of each node.
     :param audit: whether the API server writes an audit log (level Metadata).
@@ -56,6 +57,7 @@ class SandboxSpec:
     state_dir: Path
     cache_dir: Path
     release: str = ""
+    upgrades: Tuple[str, ...] = ()
     nodes: int = 3
     gpus: int = 4
     audit: bool = False
@@ -85,6 +87,7 @@ class _State:
     name: str
     state: str
     release: str
+    upgrades: Tuple[str, ...]
     nodes: int
     gpus: int
     audit: bool
@@ -215,7 +218,7 @@ def _locked(layout: Layout, last: bool = False) -> Iterator[None]:
 def _read(layout: Layout) -> Optional[_State]:
     try:
         data: Dict[str, Any] = json.loads((layout.folder / STATE_FILE).read_text(encoding="utf-8"))
-        data["backends"] = tuple(data["backends"])
+        data.update(backends=tuple(data["backends"]), upgrades=tuple(data.get("upgrades") or ()))
         return _State(**data)
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -242,7 +245,7 @@ def _sandbox(layout: Layout, state: _State, changed: bool, begin: float) -> Sand
 
 def _same(state: _State, spec: SandboxSpec) -> None:
     """Refuse a sandbox of this name that was made with other settings."""
-    wanted = {"release": spec.release, "nodes": spec.nodes, "gpus": spec.gpus, "audit": spec.audit, "real": spec.real}
+    wanted = {key: getattr(spec, key) for key in ("release", "upgrades", "nodes", "gpus", "audit", "real")}
     other = {key: getattr(state, key) for key, value in wanted.items() if getattr(state, key) != value}
     if other:
         raise EngineError(
@@ -309,6 +312,7 @@ def _make(spec: SandboxSpec, layout: Layout, progress: Progress) -> _State:
         name=spec.name,
         state="making",
         release=spec.release,
+        upgrades=spec.upgrades,
         nodes=spec.nodes,
         gpus=spec.gpus,
         audit=spec.audit,
@@ -316,7 +320,7 @@ def _make(spec: SandboxSpec, layout: Layout, progress: Progress) -> _State:
         cache_dir=str(spec.cache_dir),
         socket=str(sockets / "egress.sock"),
         port=0,
-        backends=tuple(sorted(backend.name for backend in real)),
+        backends=tuple(sorted({backend.name for backend in real})),
     )
     _private(layout.folder)
     _write(layout, state)
@@ -394,7 +398,7 @@ def _unpack(source: Path, layout: Layout, tools: Mapping[str, Path]) -> None:
 
 def _real(spec: SandboxSpec, progress: Progress) -> List[Backend]:
     """The back ends that are run for real here; says why one is not."""
-    wanted = backends_for(spec.release) if spec.real and spec.release else ()
+    wanted = backends_for(spec.release, spec.upgrades) if spec.real and spec.release else ()
     refused = namespaces_refused() if wanted else ""
     if refused:
         progress.say("sandbox", "webhooks are stood in for: %s" % refused)

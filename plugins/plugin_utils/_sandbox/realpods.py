@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable, Dict, FrozenSet, Mapping, Optional, Tuple
 
 from ...module_utils._engine.objects import KubeObject, ObjectRef, get_path
-from .backends import Backend, backend_of
+from .backends import Backend, backend_of, other_release
 from .containers import PodHost, PodState, Program, RealPod
 
 OnState = Callable[[KubeObject, str, PodState], None]  # the pod as it was when it started, the container, its state
@@ -59,6 +59,7 @@ class RealPods:
         """Take one watch event (ADDED, MODIFIED, DELETED) of a pod."""
         found = backend_of(pod, tuple(self._programs))
         if found is None:
+            self._play(event, pod)
             return
         metadata = pod["metadata"]
         key = PodKey(metadata["namespace"], metadata["name"], metadata["uid"])
@@ -82,6 +83,13 @@ class RealPods:
             if obj is not None:
                 real.offer(ref, obj)
         real.sync()
+
+    def _play(self, event: str, pod: KubeObject) -> None:
+        """A pod of a release without a program here, in a place where kwok leaves pods to us: it is well at once."""
+        container = other_release(pod, tuple(self._programs))
+        alive = event != "DELETED" and not pod["metadata"].get("deletionTimestamp") and get_path(pod, "spec.nodeName")
+        if container and alive and not get_path(pod, "status.containerStatuses"):
+            self._on_state(pod, container, PodState(started=True, ready=True))
 
     def _told(self, pod: KubeObject, container: str) -> Callable[[PodState], None]:
         return lambda state: self._on_state(pod, container, state)
