@@ -46,6 +46,7 @@ REPO = Path(__file__).resolve().parents[2]
 UPSTREAM_SLEEP_SECONDS = 20
 PASSES = 12
 PODS_READY_SECONDS = 300
+TURNS = 3
 
 
 @dataclass(frozen=True)
@@ -138,18 +139,21 @@ class Bench:
             started = time.monotonic()
             render(self.release, components, plain, self.tree, kustomize=self.kustomize, cache_dir=cache, progress=self.progress)
             seconds.append(time.monotonic() - started)
-        example = run([str(self.kustomize), "build", str(self.tree.root / "example")], {})
-        beside = "kustomize build example"
-        self.lines.append(Line("render: kustomize only", self.kustomize_only(components), example.seconds, beside, "s", 3.5))
-        self.lines.append(Line("render, nothing cached", seconds[0], example.seconds, beside, "s", 7.0))
-        self.lines.append(Line("render, cached", seconds[1], example.seconds, beside, "s", 0.3))
+        builds, examples = [], []
+        for _attempt in range(TURNS):  # the best of each side: what else runs on a machine only adds
+            builds.append(self.kustomize_only(components))
+            examples.append(run([str(self.kustomize), "build", str(self.tree.root / "example")], {}).seconds)
+        theirs, beside = min(examples), "kustomize build example"
+        self.lines.append(Line("render: kustomize only", min(builds), theirs, beside, "s", 3.5))
+        self.lines.append(Line("render, nothing cached", seconds[0], theirs, beside, "s", 7.0))
+        self.lines.append(Line("render, cached", seconds[1], theirs, beside, "s", 0.3))
 
     def kustomize_only(self, components: Sequence[Component]) -> float:
         """The same builds, their output thrown away; on as many cores as there are, as the engine does it."""
         folders = []
         for component in sorted(components, key=lambda item: -self.tree.closures[item.name].size):
             folder = self.folder / "overlays" / component.name
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             bases = [os.path.relpath(self.tree.root / path, folder) for path in component.paths]
             (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": bases}))
             folders.append(folder)
