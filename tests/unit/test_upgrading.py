@@ -181,8 +181,9 @@ def test_only_what_a_controller_made_in_a_tenants_namespace_is_made_anew(api: Ap
         owned("keys", "kubeflow", "Namespace"),
         owned("other", "alice", "Namespace"),
     ]
+    profile = {"apiVersion": "kubeflow.org/v1", "kind": "Profile", "controller": True}
     spaces = [
-        {"metadata": {"name": name, "ownerReferences": [{"kind": "Profile", "controller": True}] if tenant else []}}
+        {"metadata": {"name": name, "ownerReferences": [profile] if tenant else []}}
         for name, tenant in (("alice", True), ("bob", True), ("carol", True), ("kubeflow", False))
     ]
 

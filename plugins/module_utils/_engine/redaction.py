@@ -19,7 +19,7 @@ from .overlay import Patch
 from .progress import Progress
 
 MASK = "***"
-SECRET_NAME = re.compile(r"passw|secret|token|credential|private|api.?key|access.?key|client.?id", re.IGNORECASE)
+SECRET_NAME = re.compile(r"passw|passphrase|pwd?$|secret|token|credential|private|api.?key|access.?key|client.?id", re.IGNORECASE)
 # Names that say where a secret is, not what it is: secretName, tokenPath, secretKeyRef, private_registry_url.
 _PLACE = re.compile(r"(name|ref|path|namespace|file|dir|url|uri|endpoint|type|kind)s?$", re.IGNORECASE)
 # A shorter value would mask ordinary words of other texts.
@@ -27,6 +27,7 @@ SHORTEST = 6
 WIDEST = 80
 _LINE = re.compile(r"""^\s*(?:-\s+)?["']?([\w.\-]+)["']?\s*[:=]\s*["']?(.+?)["']?\s*,?\s*$""")
 _JSON_PAIR = re.compile(r'"([\w.\-]+)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_FLOW_PAIR = re.compile(r"""[{,]\s*["']?([\w.\-]+)["']?\s*:\s*["']?([^"',{}\[\]\s]+)""")
 _OPTION = re.compile(r"(--?([\w.\-]+)[= ])(\S+)")
 _IN_URL = re.compile(r"(://[^/\s:@]+:)([^@\s/]+)(?=@)")
 _WORD = re.compile(r"[A-Za-z]+")
@@ -192,6 +193,7 @@ def _in_text(text: str) -> Iterator[str]:
     """Secret values inside YAML, JSON, properties, command lines and addresses."""
     pairs = [match.group(1, 2) for line in text.splitlines() for match in _LINE.finditer(line)]
     pairs += [match.group(1, 2) for match in _JSON_PAIR.finditer(text)]
+    pairs += [match.group(1, 2) for match in _FLOW_PAIR.finditer(text)]
     pairs += [match.group(2, 3) for match in _OPTION.finditer(text)]
     for name, secret in pairs:
         if looks_secret(name):

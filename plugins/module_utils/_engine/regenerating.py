@@ -15,7 +15,7 @@ from .api import Api, Discovery, Resource
 from .catalogue import Row
 from .objects import KubeObject, ObjectRef, ref_of
 from .progress import Progress
-from .record import NAMESPACES
+from .usage import tenants_of
 from .verdicts import Notice, Verdict
 
 # The DecoratorController's mark on what it attaches; it sets no owner reference on objects in another namespace
@@ -33,25 +33,16 @@ class Stale:
     why: str
 
 
-def tenants(api: Api) -> List[str]:
-    """The namespaces that belong to a Profile: one LIST."""
-    return [one["metadata"]["name"] for one in api.list(NAMESPACES)[0] if _owner(one, "Profile")]
-
-
-def _owner(obj: KubeObject, kind: str = "") -> bool:
-    owners = obj["metadata"].get("ownerReferences") or []
-    return any(owner.get("controller") and kind in ("", owner.get("kind")) for owner in owners)
-
-
 def _made_by_a_controller(obj: KubeObject) -> bool:
-    return _owner(obj) or DECORATED in (obj["metadata"].get("annotations") or {})
+    owners = obj["metadata"].get("ownerReferences") or []
+    return any(owner.get("controller") for owner in owners) or DECORATED in (obj["metadata"].get("annotations") or {})
 
 
 def look(api: Api, rows: Sequence[Row], discovery: Discovery) -> Tuple[Stale, ...]:
     """What is to be made anew: one LIST of namespaces, and one for each kind of the rows."""
     if not rows:
         return ()
-    names = set(tenants(api))
+    names = tenants_of(api)
     found: List[Stale] = []
     for group, kind in sorted({(row.match.group, row.match.kind) for row in rows}):
         for resource in discovery.by_group_kind(group, kind)[:1]:

@@ -99,7 +99,7 @@ def look(
     :raises ApiError: namespaces, pods or workloads cannot be read. Custom resources that cannot be read are ``uncounted``.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        tenants = pool.submit(_tenants, api)
+        tenants = pool.submit(tenants_of, api)
         named = {ref_of(crd): pool.submit(_counted, _instances, api, crd, discovery) for crd in definitions}
         totals = {ref_of(crd): pool.submit(_counted, _total, api, crd, discovery) for crd in numbers}
         spaces = sorted({ref.namespace for ref in claims})
@@ -115,7 +115,8 @@ def look(
         )
 
 
-def _tenants(api: Api) -> FrozenSet[str]:
+def tenants_of(api: Api) -> FrozenSet[str]:
+    """The namespaces that belong to a Profile: one LIST of names and owners."""
     found: Set[str] = set()
     for obj in api.list(NAMESPACES, names=True)[0]:
         owners = obj["metadata"].get("ownerReferences") or []
