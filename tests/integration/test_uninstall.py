@@ -403,9 +403,7 @@ def test_without_a_record_nothing_is_deleted(few: Path, clone: Clone) -> None:
 
 # An uninstall of FEW deletes about so many objects: the moments are spread over them, with those around its beginning and its end.
 WRITES = 226
-MOMENTS: Tuple[int, ...] = (
-    (1, 2, 3, WRITES, *(random.Random(seed).randrange(4, WRITES) for seed in range(16))) if EXHAUSTIVE else (30, WRITES)
-)
+MOMENTS: Tuple[int, ...] = (1, 2, 3, WRITES, *(random.Random(seed).randrange(4, WRITES) for seed in range(16))) if EXHAUSTIVE else (30,)
 
 
 @pytest.mark.parametrize("writes", MOMENTS)
