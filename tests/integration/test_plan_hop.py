@@ -12,11 +12,17 @@ from typing import Any, Callable, Dict
 import jsonschema
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import sure
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.forms import differences, without_noise
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.planning import Verdict
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.predicting import KIND, predicted
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.upgrading import HopSession
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._plan_operation import run_plan
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from .platform_fixtures import Installed
-from .support import CACHE, MIRROR, REPO, Audit, inventory, lines, run_playbook
+from .support import CACHE, MIRROR, REPO, Audit, inventory, lines, request_for, run_playbook
 from .upgrade_support import new_tenant, upgrade, work_of
 
 Install = Callable[[str], Installed]
@@ -73,3 +79,22 @@ def test_a_hop_is_planned_as_the_cluster_is(built: Install, clone: Clone, tmp_pa
     assert "v1.10.2 -> v1.11.0: " in run_playbook("plan", where)
     assert not audit.writes()
     assert upgrade(sandbox, "v1.11.0").errors  # the plan did not answer for the person
+
+
+def test_the_server_would_make_of_a_definition_what_was_foreseen(built: Install) -> None:
+    """Every definition of a hop, compared with the server's own dry run; those that others write into are left to the server."""
+    sandbox = built("v1.10.2").sandbox
+    hop = sure(Catalogue.load().release("v1.11.0").hop)
+    session = HopSession(request_for(sandbox, "v1.11.0"), hop, tuple(ack.name for ack in hop.acks), lines(sandbox.name))
+    items = [item for item in sure(session.plan().plan).items if (item.ref.group, item.ref.kind) == KIND and item.live is not None]
+    api = Api.connect(str(sandbox.kubeconfig))
+    foreseen = changing = 0
+    for item in items:
+        after = predicted(sure(item.live), item.wanted.obj)
+        if after is None:
+            continue
+        told = api.apply(item.wanted.resource, item.wanted.obj, dry=True)
+        assert differences(without_noise(after), without_noise(told)) == [], str(item.ref)
+        foreseen += 1
+        changing += item.verdict is Verdict.UPDATE
+    assert foreseen > len(items) * 0.8 and changing > 20, (foreseen, changing, len(items))

@@ -24,6 +24,8 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api im
 )
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 
+from .conftest import Answer, Scripted
+
 CONFIG = Resource("v1", "ConfigMap", "configmaps", True)
 WIDGETS = Resource("x.io/v1", "Widget", "widgets", False)
 OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}}
@@ -276,3 +278,34 @@ def test_a_kubeconfig_that_is_not_yaml(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         Api.connect(str(path))
     assert str(path) in str(caught.value)
+
+
+def _page(names: str, token: str = "") -> Answer:
+    return Answer(200, {"metadata": {"continue": token}, "items": [{"metadata": {"name": name}} for name in names]})
+
+
+def test_pages_come_one_at_a_time(api: Api, scripted: Scripted) -> None:
+    """The next page is asked for when the one before was taken."""
+    scripted.answers(_page("ab", "1"), _page("c"))
+    pages = api.pages(CONFIG, limit=2)
+    assert [item["metadata"]["name"] for item in next(pages)] == ["a", "b"]
+    assert len(scripted.asked) == 1
+    rest = list(pages)
+    assert [[item["metadata"]["name"] for item in page] for page in rest] == [["c"]] and rest[0][0]["kind"] == "ConfigMap"
+    assert scripted.asked[1].query == {"limit": "2", "continue": "1"}
+
+
+def test_pages_go_on_where_their_snapshot_expired(api: Api, scripted: Scripted) -> None:
+    """With the token that the server's refusal carries; one without is an error."""
+    expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old", "metadata": {"continue": "fresh"}}
+    scripted.answers(_page("a", "1"), Answer(410, expired), _page("b"))
+    assert [item["metadata"]["name"] for page in api.pages(CONFIG) for item in page] == ["a", "b"]
+    assert scripted.asked[2].query["continue"] == "fresh"
+    scripted.answers(_page("a", "1"), Answer(410, {**expired, "metadata": {}}))
+    with pytest.raises(ApiError, match="too old"):
+        list(api.pages(CONFIG))
+
+
+def test_a_kind_that_is_not_served_has_no_pages(api: Api, scripted: Scripted) -> None:
+    scripted.answers(Answer(404, {"kind": "Status", "code": 404, "message": "not found"}))
+    assert list(api.pages(CONFIG)) == []

@@ -67,6 +67,7 @@ def test_every_object_is_written_again_before_the_list_is_cut_down(api: Api, scr
     moved = migrate(api, due([crd(["v1beta1", "v1"])])[0], Silent())
     assert (moved.written, moved.overtaken) == (2, 0)
     writes = [(asked.path, json.loads(asked.body)) for asked in scripted.asked if asked.method == "PATCH"]
+    writes[:2] = sorted(writes[:2], key=lambda write: write[0])  # the objects of a page go side by side
     base = "/apis/x.example/v1/namespaces/n/gears/"
     assert writes == [
         (base + "a", {"metadata": {"resourceVersion": "7a"}}),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Counter, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode
 
+from .api_errors import ApiError, Unreachable, may_pass, plain, status_error
 from .errors import EngineError
 from .kubeconfig import new_client
 from .objects import FIELD_MANAGER, KubeObject, ObjectRef, group_of
@@ -28,6 +29,8 @@ try:
 except ImportError:
     HAS_URLLIB3 = False
 
+__all__ = ["METADATA_LIST", "Api", "ApiError", "Discovery", "Resource", "Traffic", "Unreachable", "resource_of_crd"]
+
 USER_AGENT = "mlplatform.kubeflow"
 WRITE_VERBS = ("POST", "PUT", "PATCH", "DELETE")
 PAGE = 500
@@ -35,53 +38,6 @@ PAGE = 500
 PATIENCE_SECONDS = 120.0
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 AGGREGATED_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
-
-
-class ApiError(EngineError):
-    """An answer of the API server that is not success.
-
-    :ivar status: the HTTP status, 0 if there was no answer.
-    :ivar reason: the Status object's reason ("Conflict", "Invalid"), "" if there was none.
-    :ivar message: the server's own words.
-    :ivar causes: the Status object's causes: dictionaries with ``reason``, ``message``, ``field``.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        reason: str = "",
-        causes: Sequence[Mapping[str, str]] = (),
-        subject: str = "",
-        found: str = "",
-        next_step: str = "",
-    ) -> None:
-        super().__init__(message, subject=subject, found=found, next_step=next_step)
-        self.status = status
-        self.reason = reason
-        self.message = message
-        self.causes = tuple(causes)
-
-    @property
-    def not_found(self) -> bool:
-        """The object (or the whole kind) is not there."""
-        return self.status == 404
-
-    @property
-    def webhook_down(self) -> bool:
-        """An admission or conversion webhook could not be called: 500 InternalError [facts/engines 0.8]."""
-        words = ("failed calling webhook", "failed calling admission webhook", "conversion webhook for")
-        return self.status >= 500 and any(word in self.message for word in words)
-
-    @property
-    def field_conflict(self) -> bool:
-        """Another field manager owns a field that we wanted to set."""
-        return self.status == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in self.causes)
-
-
-class Unreachable(ApiError):
-    """No answer at all: refused, reset, timed out, or the certificate is not trusted."""
 
 
 @dataclass(frozen=True)
@@ -163,31 +119,6 @@ class Traffic:
         return sum(self.requests.values())
 
 
-def _status_error(status: int, body: bytes, subject: str) -> ApiError:
-    """An ApiError from an answer; the API server speaks JSON Status objects, proxies do not."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        text = body.decode(errors="replace").strip()[:300] or "HTTP %d" % status
-        return ApiError(text, status=status, subject=subject)
-    details = answer.get("details") or {}
-    next_step = ""
-    if status == 401:
-        next_step = "the credentials of this kubeconfig are expired or wrong: log in again, or name another context"
-    elif status == 403:
-        next_step = "ask the cluster's administrator for this verb and resource, or use another context"
-    return ApiError(
-        answer.get("message") or "HTTP %d" % status,
-        status=status,
-        reason=answer.get("reason") or "",
-        causes=details.get("causes") or (),
-        subject=subject,
-        next_step=next_step,
-    )
-
-
 class Api:
     """One cluster's API server. Safe to be used by several threads.
 
@@ -263,7 +194,7 @@ class Api:
             if 200 <= status < 300:
                 return data if stream else self._parsed(data, subject)
             error = (
-                _status_error(status, data, subject)
+                status_error(status, data, subject)
                 if status
                 else Unreachable(
                     "no answer from %s: %s" % (self.server, data.decode(errors="replace")),
@@ -274,7 +205,7 @@ class Api:
             )
             attempt += 1
             pause = wait if wait is not None else random.uniform(0.1, min(10.0, 0.2 * 2**attempt))
-            if not _may_pass(error, wait) or time.monotonic() + pause > deadline:
+            if not may_pass(error, wait) or time.monotonic() + pause > deadline:
                 if method in WRITE_VERBS and not dry and status and (method, status) != ("DELETE", 404):
                     with self._lock:
                         self.traffic.rejected.append("%s %s: %d %s" % (method, path, status, error.message[:200]))
@@ -319,7 +250,7 @@ class Api:
                 timeout=urllib3.Timeout(connect=10.0, read=timeout),
             )
         except (urllib3.exceptions.HTTPError, OSError) as problem:
-            return 0, _plain(problem).encode(), None
+            return 0, plain(problem).encode(), None
         wait = response.headers.get("Retry-After")
         after = float(wait) if wait and wait.isdigit() else None
         if stream and 200 <= response.status < 300:
@@ -362,29 +293,61 @@ class Api:
 
     def list(self, resource: Resource, *, namespace: str = "", selector: str = "", names: bool = False) -> Tuple[List[KubeObject], str]:
         """All objects of a kind (with ``names`` just their metadata) and the resourceVersion to watch from; none if it is not served."""
-        query = {"limit": str(PAGE)}
-        if selector:
-            query["labelSelector"] = selector
         items: List[KubeObject] = []
-        subject, accept = "list of %s" % resource.plural, METADATA_LIST if names else "application/json"
+        token = ""
         while True:
             try:
-                page = self.send("GET", resource.path(namespace), query=query, accept=accept, subject=subject)
+                page, token, version = self._page(resource, namespace, selector, names, PAGE, token)
             except ApiError as error:
                 if error.not_found:
                     return [], ""
-                if error.status == 410 and "continue" in query:  # the pages' snapshot was compacted away
-                    del query["continue"]
-                    items = []
+                if error.status == 410 and token:  # the pages' snapshot was compacted away
+                    items, token = [], ""
                     continue
                 raise
-            for item in page.get("items") or []:
-                item.update(apiVersion=resource.group_version, kind=resource.kind)
-                items.append(item)
-            token = page["metadata"].get("continue")
+            items.extend(page)
             if not token:
-                return items, page["metadata"].get("resourceVersion", "")
+                return items, version
+
+    def pages(
+        self, resource: Resource, *, namespace: str = "", selector: str = "", names: bool = False, limit: int = PAGE
+    ) -> Iterator[List[KubeObject]]:
+        """All objects of a kind, one page at a time; none if it is not served.
+
+        What was there all the time is seen once. A list that takes longer than the server keeps its snapshot (five minutes)
+        goes on with what is there then [Kubernetes API concepts, retrieving large results sets in chunks].
+        """
+        token = ""
+        while True:
+            try:
+                page, token, _version = self._page(resource, namespace, selector, names, limit, token)
+            except ApiError as error:
+                if error.not_found:
+                    return
+                if error.status == 410 and error.token:
+                    token = error.token
+                    continue
+                raise
+            if page:
+                yield page
+            if not token:
+                return
+
+    def _page(
+        self, resource: Resource, namespace: str, selector: str, names: bool, limit: int, token: str
+    ) -> Tuple[List[KubeObject], str, str]:
+        """(objects, token for the next page, resourceVersion); the token is "" after the last."""
+        query = {"limit": str(limit)}
+        if selector:
+            query["labelSelector"] = selector
+        if token:
             query["continue"] = token
+        subject, accept = "list of %s" % resource.plural, METADATA_LIST if names else "application/json"
+        page = self.send("GET", resource.path(namespace), query=query, accept=accept, subject=subject)
+        items: List[KubeObject] = page.get("items") or []
+        for item in items:
+            item.update(apiVersion=resource.group_version, kind=resource.kind)
+        return items, page["metadata"].get("continue") or "", page["metadata"].get("resourceVersion", "")
 
     # ---------------------------------------------------------------- writing
 
@@ -410,22 +373,32 @@ class Api:
         )
         return answer
 
-    def patch(self, resource: Resource, namespace: str, name: str, patch: Any, *, content_type: str, subresource: str = "") -> KubeObject:
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Any,
+        *,
+        content_type: str,
+        subresource: str = "",
+        manager: str = FIELD_MANAGER,
+    ) -> KubeObject:
         """A JSON patch or merge patch in our name; of the object, or of its ``status``."""
         answer: KubeObject = self.send(
             "PATCH",
             resource.path(namespace, name) + ("/" + subresource if subresource else ""),
             body=json.dumps(patch).encode(),
-            query={"fieldManager": FIELD_MANAGER},
+            query={"fieldManager": manager},
             content_type=content_type,
             subject=str(ObjectRef(resource.group, resource.kind, namespace, name)),
         )
         return answer
 
-    def create(self, resource: Resource, obj: KubeObject, *, dry: bool = False) -> KubeObject:
+    def create(self, resource: Resource, obj: KubeObject, *, dry: bool = False, manager: str = FIELD_MANAGER) -> KubeObject:
         """POST one object."""
         metadata = obj["metadata"]
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": manager}
         if dry:
             query["dryRun"] = "All"
         namespace = metadata.get("namespace", "")
@@ -440,7 +413,7 @@ class Api:
         )
         return answer
 
-    def replace(self, resource: Resource, obj: KubeObject) -> KubeObject:
+    def replace(self, resource: Resource, obj: KubeObject, *, manager: str = FIELD_MANAGER) -> KubeObject:
         """PUT one object; its resourceVersion makes it safe against others."""
         metadata = obj["metadata"]
         namespace = metadata.get("namespace", "")
@@ -448,7 +421,7 @@ class Api:
             "PUT",
             resource.path(namespace, metadata["name"]),
             body=json.dumps(obj).encode(),
-            query={"fieldManager": FIELD_MANAGER},
+            query={"fieldManager": manager},
             content_type="application/json",
             subject=str(ObjectRef(resource.group, resource.kind, namespace, metadata["name"])),
         )
@@ -471,29 +444,3 @@ class Api:
                 raise
             return not error.not_found
         return "deletionTimestamp" in (answer.get("metadata") or {})
-
-
-def _may_pass(error: ApiError, wait: Optional[float]) -> bool:
-    """Whether the same request may succeed a little later without anybody doing anything.
-
-    429 and 503 are the server's own "not now"; 504 and a lost connection leave open whether the
-    request was carried out, which does not matter as all requests may be repeated. A webhook that is
-    down is not among them: the caller waits for the webhook, not for luck.
-    """
-    if isinstance(error, Unreachable):
-        return "certificate" not in error.message.lower() and "Name or service not known" not in error.message
-    if error.webhook_down:
-        return False
-    if error.status in (429, 503, 504):
-        return True
-    return error.status == 500 and (wait is not None or "etcdserver" in error.message)
-
-
-def _plain(problem: BaseException) -> str:
-    """The innermost words of a urllib3 exception: "[Errno 111] Connection refused"."""
-    inner: Optional[BaseException] = problem
-    while inner is not None:
-        problem = inner
-        inner = getattr(inner, "reason", None) if isinstance(getattr(inner, "reason", None), BaseException) else None
-        inner = inner or problem.__cause__
-    return str(problem) or type(problem).__name__

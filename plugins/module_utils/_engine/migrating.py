@@ -10,6 +10,7 @@ today's version [Kubernetes, "Versions in CustomResourceDefinitions", upgrade ex
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Iterable, List, Tuple
 
@@ -19,6 +20,7 @@ from .objects import COMPONENT_LABEL, KubeObject, ObjectRef, ref_of
 from .progress import Progress
 
 MERGE = "application/merge-patch+json"
+WRITERS = 4
 
 
 @dataclass(frozen=True)
@@ -67,22 +69,30 @@ def migrate(api: Api, move: Move, progress: Progress) -> Moved:
     """Write every object of a kind again, unchanged, and then cut the list of stored versions down.
 
     An empty patch is enough: the server stores what it stores in today's version, and does so although nothing changed
-    when the stored bytes differ. Who else wrote the object since our list has moved it as well.
+    when the stored bytes differ. Who else wrote the object since our list has moved it as well. One page is in memory.
 
     :raises ApiError: an object could not be written; the list of stored versions stays as it was, and nothing is lost.
     """
-    objects, _version = api.list(move.resource)
     written = overtaken = 0
-    for obj in objects:
-        metadata = obj["metadata"]
-        same = {"metadata": {"resourceVersion": metadata["resourceVersion"]}}
-        try:
-            api.patch(move.resource, metadata.get("namespace", ""), metadata["name"], same, content_type=MERGE)
-            written += 1
-        except ApiError as error:
-            if error.status not in (404, 409):
-                raise
-            overtaken += 1
-        progress.waiting("", "storage version of %s: %d of %d objects written again" % (move.ref.name, written + overtaken, len(objects)))
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for page in api.pages(move.resource):
+            for ours_now in pool.map(lambda obj: _write_again(api, move.resource, obj), page):
+                written += ours_now
+                overtaken += not ours_now
+                text = "storage version of %s: %d objects written again" % (move.ref.name, written + overtaken)
+                progress.waiting("", text)
     api.patch(CRDS, "", move.ref.name, {"status": {"storedVersions": [move.storage]}}, content_type=MERGE, subresource="status")
     return Moved(move, written, overtaken)
+
+
+def _write_again(api: Api, resource: Resource, obj: KubeObject) -> bool:
+    """Store one object anew as it is; False if somebody else wrote or removed it since it was listed."""
+    metadata = obj["metadata"]
+    same = {"metadata": {"resourceVersion": metadata["resourceVersion"]}}
+    try:
+        api.patch(resource, metadata.get("namespace", ""), metadata["name"], same, content_type=MERGE)
+    except ApiError as error:
+        if error.status not in (404, 409):
+            raise
+        return False
+    return True

@@ -16,6 +16,8 @@ from .api import Api, ApiError, Resource
 from .errors import sure
 from .forms import Hasher, differences, own_entry, without_noise
 from .objects import KubeObject, ObjectRef, copied
+from .predicting import KIND as DEFINITION
+from .predicting import predicted
 from .record import Entry, Record
 from .redaction import Redactor, shown_change
 from .safety import refuse_overwrite
@@ -291,6 +293,9 @@ def _drop_idle_restarts(items: Sequence[Item]) -> Iterable[Item]:
 def _examine_one(api: Api, item: Item, policy: Policy, redactor: Redactor) -> Item:
     """The item with its changes, or the conflict that stands against it."""
     want = item.wanted
+    foreseen = predicted(sure(item.live), want.obj) if (item.ref.group, item.ref.kind) == DEFINITION and item.verdict in ROLLS else None
+    if foreseen is not None:
+        return _changed(item, foreseen, redactor)
     choice = policy.conflict(item.ref)
     force = item.verdict is Verdict.ADOPT
     try:
@@ -304,7 +309,12 @@ def _examine_one(api: Api, item: Item, policy: Policy, redactor: Redactor) -> It
             return replace(item, verdict=Verdict.CONFLICT, reason=_conflict_reason(contested))
         sent = want.obj if choice == "ours" else without_fields(want.obj, [path for _manager, path in contested])
         after = api.apply(want.resource, sent, dry=True, force=choice == "ours")
-    live = sure(item.live)
+    return _changed(item, after, redactor)
+
+
+def _changed(item: Item, after: KubeObject, redactor: Redactor) -> Item:
+    """The item with what differs between the object and what it would be."""
+    want, live = item.wanted, sure(item.live)
     raw = differences(without_noise(live), without_noise(after))
     if not raw and item.verdict is Verdict.DRIFT and own_entry(live) is not None:
         return replace(item, verdict=Verdict.UNCHANGED, reason="stored in another form, same meaning")
