@@ -147,6 +147,11 @@ options:
     type: list
     elements: str
     default: []
+  backup_max_age:
+    description:
+      - Hours for which a recorded backup answers what a hop asks for in place of a name in O(acks). V(0) means any age.
+    type: float
+    default: 24.0
   replace:
     description:
       - Full names of objects that may be deleted and made anew because a field of them cannot be changed

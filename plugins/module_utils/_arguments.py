@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Tuple, Union
 
+from ._engine.errors import EngineError
 from ._engine.planning import Policy
 from ._engine.session import Request
 
@@ -41,6 +42,7 @@ POLICY: Dict[str, Dict[str, Any]] = {
 # What may be deleted or made anew where the release changes.
 HOP: Dict[str, Dict[str, Any]] = {
     "acks": {"type": "list", "elements": "str", "default": []},
+    "backup_max_age": {"type": "float", "default": 24.0},
     "replace": {"type": "list", "elements": "str", "default": []},
     "prune": {"type": "str", "default": "safe", "choices": ["report", "safe", "all"]},
     "prune_named": {"type": "list", "elements": "str", "default": []},
@@ -53,6 +55,59 @@ CATALOGUE_INFO: Dict[str, Dict[str, Any]] = {
     "switches": {"type": "dict", "default": {}},
     "add_dependencies": {"type": "bool", "default": False},
     "release_dirs": {"type": "list", "elements": "path", "default": []},
+}
+
+# How a store of objects is reached, and a server of databases.
+S3: Dict[str, Dict[str, Any]] = {
+    "endpoint": {"type": "str"},
+    "region": {"type": "str"},
+    "access_key": {"type": "str"},
+    "secret_key": {"type": "str", "no_log": True},
+    "ca_file": {"type": "path"},
+}
+DATABASE: Dict[str, Dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "host": {"type": "str"},
+    "port": {"type": "int"},
+    "socket": {"type": "path"},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+}
+BACKUP_INFO: Dict[str, Dict[str, Any]] = {
+    "place": {"type": "path", "required": True},
+    "s3": {"type": "dict", "default": {}, "options": S3},
+    "passphrase": {"type": "str", "no_log": True},
+    "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "verify": {"type": "bool", "default": False},
+    "progress": {"type": "str", "default": "auto", "choices": ["auto", "always", "never"]},
+}
+_DATA: Dict[str, Dict[str, Any]] = {
+    **CONNECTION,
+    **{name: option for name, option in BACKUP_INFO.items() if name not in ("identities", "verify")},
+    "cluster": {"type": "str"},
+    "parts": {"type": "list", "elements": "str", "default": []},
+    "databases": {"type": "list", "elements": "dict", "default": [], "options": DATABASE},
+    "stores": {"type": "list", "elements": "dict", "default": [], "options": {"name": {"type": "str", "required": True}, **S3}},
+    "release_dirs": {"type": "list", "elements": "path", "default": []},
+    "results_dir": {"type": "path"},
+    "lock_timeout": {"type": "int", "default": 600},
+}
+BACKUP: Dict[str, Dict[str, Any]] = {
+    **_DATA,
+    "recipients": {"type": "list", "elements": "str", "default": []},
+    # A switch, and no secret itself.
+    "secrets": {"type": "bool", "default": False, "no_log": False},
+    "keep": {"type": "int", "default": 0},
+    "keep_days": {"type": "float", "default": 0.0},
+    "verify": {"type": "bool", "default": True},
+}
+RESTORE: Dict[str, Dict[str, Any]] = {
+    **_DATA,
+    "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "backup": {"type": "str", "default": "newest"},
+    "overwrite": {"type": "list", "elements": "str", "default": []},
+    "confirm": {"type": "str"},
+    "timeout": {"type": "int", "default": 900},
 }
 
 PLAN = {**CONNECTION, **COMMON, **RESULTS, **POLICY}
@@ -68,7 +123,7 @@ DRIFT = {**PLAN, "fail": {"type": "bool", "default": True}}
 MATCH = PLAN
 ROLLBACK = {
     **PLAN,
-    **{name: option for name, option in HOP.items() if name != "acks"},
+    **{name: option for name, option in HOP.items() if name not in ("acks", "backup_max_age")},
     "to": {"type": "str", "default": "previous"},
     "accept": {"type": "list", "elements": "str", "default": []},
 }
@@ -106,6 +161,24 @@ def _policy(arguments: Mapping[str, Any]) -> Policy:
     )
 
 
+def _max_age(arguments: Mapping[str, Any]) -> float:
+    """Hours as seconds.
+
+    :raises EngineError: it is no number of hours.
+    """
+    hours = arguments.get("backup_max_age")
+    age = 24.0 if hours is None else float(hours)
+    if not 0 <= age < float("inf"):
+        raise EngineError(
+            "it is no age",
+            subject="kubeflow_backup_max_age",
+            expected="hours, or 0 for any age",
+            found=str(hours),
+            next_step="correct it",
+        )
+    return age * 3600
+
+
 def request(arguments: Mapping[str, Any], cluster: str) -> Request:
     """A request of the engine from validated arguments.
 
@@ -130,4 +203,5 @@ def request(arguments: Mapping[str, Any], cluster: str) -> Request:
         lint=arguments.get("lint") or "warn",
         lint_accept=tuple(arguments.get("lint_accept") or ()),
         revisions=int(arguments.get("revisions", 5)),
+        backup_max_age=_max_age(arguments),
     )

@@ -22,7 +22,7 @@ from ._engine.progress import Progress
 from ._engine.record import load
 from ._engine.redaction import Redactor, scrubbed
 from ._engine.session import OtherRelease, Outcome, Request, Session
-from ._engine.upgrading import HopSession, current_release
+from ._engine.upgrading import HopSession, current_release, missing_acks
 from ._operations import Answer, told
 
 Guard = Optional[Callable[[], None]]
@@ -130,7 +130,9 @@ def _upgrade(looked: Looked, asked: Request, acks: Tuple[str, ...], progress: Pr
     looked.outcome = session.outcome
     plan = sure(session.plan().plan)
     installed = frozenset(record.components)
-    looked.hops = (HopPlan(hop.source, hop.target, plan, hop, asked.policy, installed, acks, True, session.outcome.lints),)
+    missing = {ack.name for ack in missing_acks(hop, record, acks, asked.backup_max_age)}
+    given = tuple(name for name in everything if name not in missing)
+    looked.hops = (HopPlan(hop.source, hop.target, plan, hop, asked.policy, installed, given, True, session.outcome.lints),)
     if len(way) > 1:
         planner = OfflinePlanner(asked, way[0].name, acks, progress)
         looked.redactors.append(planner.redactor)

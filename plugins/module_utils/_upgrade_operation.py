@@ -31,6 +31,16 @@ def _hop_json(hop: HopOutcome) -> Dict[str, Any]:
         "removed": [str(ref) for ref in hop.removed],
         "kept": [{"object": str(line.ref), "reason": line.reason} for line in plan.removals if line.ref in hop.kept] if plan else [],
         "storage_versions": [{"definition": one.move.ref.name, "to": one.move.storage, "written": one.written} for one in hop.moved],
+        "copied": [
+            {
+                "store": one.move.source.name,
+                "objects": one.objects,
+                "bytes": one.bytes,
+                "newer": one.newer,
+                "seconds": round(one.seconds, 1),
+            }
+            for one in hop.copied
+        ],
         "regenerated": hop.regenerated,
         "requests": outcome.traffic if outcome else {},
         "seconds": outcome.clock.seconds if outcome else {},
@@ -65,6 +75,7 @@ def _hop_lines(hop: HopOutcome) -> List[str]:
         parts.append("%d kept" % len(hop.kept))
     if hop.moved:
         parts.append("%d kinds moved to their storage version (%d objects)" % (len(hop.moved), moved))
+    parts += ["%d objects of store %s copied" % (one.objects, one.move.source.name) for one in hop.copied]
     if hop.regenerated:
         parts.append("%d tenants' objects to be made anew" % hop.regenerated)
     parts.append("%.1f s" % sum(hop.outcome.clock.seconds.values()))
@@ -115,7 +126,7 @@ def run_upgrade(arguments: Mapping[str, Any], cluster: str, check: bool, progres
     problems = [scrubbed(one, redactor) for one in ((error,) if error else journey.errors)]
     failed = bool(problems) or (not check and not _arrived(journey))
     state = "failed" if failed else "ok"
-    hops = _hop_plans(sessions, acks)
+    hops = _hop_plans(sessions)
     if sessions:
         outcome = sessions[-1].outcome
         release = {"release": outcome.chosen.release.name if outcome.chosen else ""}
@@ -134,8 +145,8 @@ def run_upgrade(arguments: Mapping[str, Any], cluster: str, check: bool, progres
     }
 
 
-def _hop_plans(sessions: List[Session], acks: Tuple[str, ...]) -> List[HopPlan]:
-    """The plans of the hops that there are plans of."""
+def _hop_plans(sessions: List[Session]) -> List[HopPlan]:
+    """The plans of the hops that there are plans of: whatever they ask was answered, by a name or by a backup."""
     return [
         HopPlan(
             session.hop.source,
@@ -144,7 +155,7 @@ def _hop_plans(sessions: List[Session], acks: Tuple[str, ...]) -> List[HopPlan]:
             session.hop,
             session.request.policy,
             frozenset(component.name for component in session.outcome.chosen.desired),
-            acks,
+            tuple(ack.name for ack in session.hop.acks),
             live=True,
             lints=session.outcome.lints,
         )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any, Dict, List
 
 import pytest
 
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._arguments import request
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api, Discovery, Resource
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Ack, Catalogue, Hop, ObjectMatch, Row
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
@@ -36,6 +38,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.upgrad
     forget,
     missing_acks,
     not_acknowledged,
+    stale,
 )
 
 from .conftest import Answer, Asked, Scripted
@@ -51,6 +54,10 @@ HOP = Hop(
     (),
     (),
 )
+
+
+DAY = 86400.0
+NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=timezone.utc)
 
 
 def ref(name: str) -> ObjectRef:
@@ -73,9 +80,9 @@ def record(**components: List[str]) -> Record:
 
 def test_only_what_the_cluster_has_is_asked_about() -> None:
     """Who never installed pipelines loses no bucket."""
-    assert [ack.name for ack in missing_acks(HOP, record(pipelines=[], training=[]), ())] == ["ack-a", "ack-b"]
-    assert [ack.name for ack in missing_acks(HOP, record(training=[]), ())] == ["ack-b"]
-    assert missing_acks(HOP, record(pipelines=[], training=[]), ("ack-a", "ack-b", "ack-of-another-hop")) == ()
+    assert [ack.name for ack in missing_acks(HOP, record(pipelines=[], training=[]), (), DAY)] == ["ack-a", "ack-b"]
+    assert [ack.name for ack in missing_acks(HOP, record(training=[]), (), DAY)] == ["ack-b"]
+    assert missing_acks(HOP, record(pipelines=[], training=[]), ("ack-a", "ack-b", "ack-of-another-hop"), DAY) == ()
 
 
 def test_a_recorded_backup_answers_what_it_makes_good() -> None:
@@ -87,13 +94,63 @@ def test_a_recorded_backup_answers_what_it_makes_good() -> None:
         ("training", "v1", ["ack-a", "ack-b"]),
     ):
         backed_up = replace(known, backups={component: Backup(release, "2026-01-02T03:04:05Z", "/backups/1")})
-        assert [ack.name for ack in missing_acks(HOP, backed_up, ())] == left
+        assert [ack.name for ack in missing_acks(HOP, backed_up, (), DAY, NOW)] == left
 
 
 def test_what_is_asked_is_said_with_its_text() -> None:
     """A person has to know what they say yes to."""
-    error = not_acknowledged(HOP, HOP.acks)
+    error = not_acknowledged(HOP, HOP.acks, record(pipelines=[], training=[]), DAY)
     assert "ack-a" in error.subject and "the bucket is left behind" in error.found and "kubeflow_acks" in error.next_step
+
+
+@pytest.mark.parametrize(
+    ("made", "max_age", "words"),
+    [
+        ("2026-01-01T12:00:01Z", DAY, ""),
+        ("2026-01-01T12:00:00Z", DAY, "24.0 h old, and kubeflow_backup_max_age is 24 h"),
+        ("2026-01-01T13:00:01+01:00", DAY, ""),
+        ("2026-01-01T12:00:01", DAY, ""),  # UTC, as all times of the record
+        ("2026-01-02T11:00:00Z", 1800.0, "1.0 h old, and kubeflow_backup_max_age is 0.5 h"),
+        ("2026-01-02T12:04:00Z", DAY, ""),  # clocks differ
+        ("2026-01-02T13:00:00Z", DAY, "dated in the future"),
+        ("yesterday", DAY, "does not say when"),
+        ("", DAY, "does not say when"),
+        ("1999-01-01T00:00:00Z", 0.0, ""),
+        ("yesterday", 0.0, ""),
+    ],
+)
+def test_a_backup_counts_as_long_as_it_is_young(made: str, max_age: float, words: str) -> None:
+    """An old one is not what was there yesterday; which one it is and why it does not count is said."""
+    backup = Backup("v1", made, "/backups/1")
+    why = stale(backup, max_age, NOW)
+    assert (words in why) if words else why == ""
+    known = replace(record(pipelines=[]), backups={"pipelines": backup})
+    missing = missing_acks(HOP, known, (), max_age, NOW)
+    assert [ack.name for ack in missing] == (["ack-a"] if words else [])
+    error = not_acknowledged(HOP, HOP.acks, known, max_age, NOW)
+    if words:
+        assert words in error.found and "/backups/1" in error.found and "new backup" in error.next_step
+    assert missing_acks(HOP, known, ("ack-a",), max_age, NOW) == ()
+
+
+def test_of_a_backup_of_another_release_nobody_says_that_it_is_old() -> None:
+    """It would not count if it were new."""
+    known = replace(record(pipelines=[]), backups={"pipelines": Backup("v0", "1999-01-01T00:00:00Z", "/backups/1")})
+    error = not_acknowledged(HOP, missing_acks(HOP, known, (), DAY, NOW), known, DAY, NOW)
+    assert "/backups/1" not in error.found and "new backup" not in error.next_step
+
+
+@pytest.mark.parametrize(("hours", "seconds"), [(None, DAY), (24.0, DAY), (0, 0.0), (0.5, 1800.0)])
+def test_hours_become_seconds(hours: Any, seconds: float) -> None:
+    """People think in hours; the engine in seconds, as everywhere."""
+    assert request({"backup_max_age": hours} if hours is not None else {}, "c").backup_max_age == seconds
+
+
+@pytest.mark.parametrize("hours", [-1.0, float("nan"), float("inf")])
+def test_what_is_no_age_is_refused(hours: float) -> None:
+    """Not taken for any age."""
+    with pytest.raises(EngineError, match="no age"):
+        request({"backup_max_age": hours}, "c")
 
 
 def test_an_interrupted_hop_begins_where_it_began() -> None:

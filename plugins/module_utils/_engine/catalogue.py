@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The releases that there is data for, and the choice of a release's components.
 
-What is known of one release is in release_data.py, whose names are also found here.
+What is known of one release is in release_data.py and data_places.py, whose names are also found here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
+from .data_places import Data, Database, ObjectStore
 from .errors import EngineError
 from .release_data import (
     CREATE_ONCE,
@@ -42,11 +43,14 @@ __all__ = [
     "Ack",
     "Catalogue",
     "Component",
+    "Data",
+    "Database",
     "HealthRule",
     "Hop",
     "NamespaceFix",
     "ObjectMatch",
     "ObjectMode",
+    "ObjectStore",
     "OneWay",
     "PodMatch",
     "Program",

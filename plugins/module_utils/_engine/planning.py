@@ -83,6 +83,7 @@ class Item:
     :ivar contested: (manager, field) of every field that another manager owns.
     :ivar stamp: of a restart: what its pods are marked with, the same when it is resumed.
     :ivar allowed: of a replacement: whether the release's data or the user names it.
+    :ivar data_version: of a claim: what is to be noted on it of the version that opens its files; "" for nothing new.
     """
 
     ref: ObjectRef
@@ -94,6 +95,7 @@ class Item:
     contested: Tuple[Tuple[str, str], ...] = ()
     stamp: str = ""
     allowed: bool = True
+    data_version: str = ""
 
     @property
     def component(self) -> str:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Dict, Mapping, Optional, Tuple
 
+from .data_places import Data, read_data
 from .errors import EngineError
 from .handwritten import NotYaml, parse
 from .objects import ObjectRef
+from .reading import Reader
 
 FIELDS_NOT_OURS = "fields_not_ours"
 CREATE_ONCE = "create_once"
@@ -178,12 +180,19 @@ class Ack:
     :ivar component: it is asked for only where this component is installed.
     :ivar text: what is lost, and what to do before.
     :ivar backup: whether a recorded backup of the component answers it too.
+    :ivar copies: the object store whose objects the hop copies itself, unless this is acknowledged by its own name; "" for none.
     """
 
     name: str
     component: str
     text: str
     backup: bool
+    copies: str = ""
+
+    @property
+    def copy_name(self) -> str:
+        """What says yes to the copy: ``copy-<release>-<what>``."""
+        return "copy-" + self.name.partition("-")[2]
 
 
 @dataclass(frozen=True)
@@ -247,6 +256,7 @@ class Release:
     """All that is known of one release or add-on. ``components`` are in dependency order.
 
     :ivar hop: how one gets here from an earlier release; None where no way is known.
+    :ivar data: where users' data lie.
     """
 
     name: str
@@ -267,82 +277,11 @@ class Release:
     programs: Tuple[Program, ...] = ()
     hop: Optional[Hop] = None
     leftovers: Tuple[Leftover, ...] = ()
+    data: Data = Data()
 
     def mode_of(self, ref: ObjectRef) -> Tuple[ObjectMode, ...]:
         """Every mode that is about this object."""
         return tuple(mode for mode in self.modes if mode.matches(ref))
-
-
-class _Reader:
-    """One mapping of a release file: typed values, and errors that say where."""
-
-    def __init__(self, value: Any, file: Path, place: str = "") -> None:
-        self._file, self._place = file, place
-        if not isinstance(value, dict):
-            raise self._wrong("", "a mapping", value)
-        self._value = value
-
-    def _wrong(self, key: str, expected: str, found: Any) -> EngineError:
-        place = ".".join(part for part in (self._place, key) if part)
-        return EngineError(
-            "wrong release data at '%s'" % (place or "the top"),
-            subject=str(self._file),
-            expected=expected,
-            found="nothing" if found is None else repr(found),
-            next_step="docs/release-data.md explains every key",
-        )
-
-    def only(self, *keys: str) -> None:
-        """Refuse any other key: a misspelt one would be ignored in silence."""
-        for key in self._value:
-            if key not in keys:
-                raise self._wrong(str(key), "one of " + ", ".join(keys), self._value[key])
-
-    def has(self, key: str) -> bool:
-        """Whether the key is there."""
-        return key in self._value
-
-    def text(self, key: str, default: Union[str, None] = None) -> str:
-        """A text; a number that YAML made of one (26.03 without quotes) is refused."""
-        value = self._value.get(key, default)
-        if not isinstance(value, str):
-            raise self._wrong(key, "a text (in quotes if it looks like a number)", value)
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        """true or false."""
-        value = self._value.get(key, default)
-        if not isinstance(value, bool):
-            raise self._wrong(key, "true or false", value)
-        return value
-
-    def number(self, key: str, default: int) -> int:
-        """A whole number."""
-        value = self._value.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._wrong(key, "a whole number", value)
-        return value
-
-    def texts(self, key: str) -> Tuple[str, ...]:
-        """A list of texts; empty when absent."""
-        value = self._value.get(key) or []
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._wrong(key, "a list of texts", value)
-        return tuple(value)
-
-    def one(self, key: str) -> _Reader:
-        """A mapping that has to be there."""
-        return _Reader(self._value.get(key), self._file, (self._place + "." + key).lstrip("."))
-
-    def each(self, key: str) -> List[Tuple[str, _Reader]]:
-        """The entries of a mapping, or of a list (numbered); empty when absent."""
-        value = self._value.get(key) or {}
-        place = (self._place + "." + key).lstrip(".")
-        if isinstance(value, list):
-            return [(str(at), _Reader(item, self._file, "%s[%d]" % (place, at))) for at, item in enumerate(value)]
-        if not isinstance(value, dict):
-            raise self._wrong(key, "a mapping or a list", value)
-        return [(str(name), _Reader(item, self._file, "%s.%s" % (place, name))) for name, item in value.items()]
 
 
 def read_release(path: Path) -> Release:
@@ -355,12 +294,13 @@ def read_release(path: Path) -> Release:
         documents = parse(path.read_bytes())
     except NotYaml as problem:
         raise EngineError(str(problem), subject=str(path)) from problem
-    top = _Reader(documents[0] if documents else None, path)
+    top = Reader(documents[0] if documents else None, path)
     top.only(
         "release", "title", "catalogue", "notes", "kubernetes", "kustomize", "tree", "sources", "remotes",
-        "components", "namespaces", "modes", "webhooks", "health", "programs", "upgrade", "leftovers",
+        "components", "namespaces", "modes", "webhooks", "health", "programs", "upgrade", "leftovers", "data",
     )  # fmt: skip
     name, catalogue = top.text("release"), top.text("catalogue", "kubeflow")
+    components = _sorted({key: _component(key, entry, catalogue, name) for key, entry in top.each("components")})
     return Release(
         name=name,
         title=top.text("title"),
@@ -372,7 +312,7 @@ def read_release(path: Path) -> Release:
         tree=top.text("tree"),
         sources={key: _source(key, entry) for key, entry in top.each("sources")},
         remotes={key: Remote(entry.text("source"), entry.text("path")) for key, entry in top.each("remotes")},
-        components=_sorted({key: _component(key, entry, catalogue, name) for key, entry in top.each("components")}),
+        components=components,
         namespaces=tuple(
             NamespaceFix(_match(entry.one("match")), entry.text("namespace"), entry.text("why")) for _at, entry in top.each("namespaces")
         ),
@@ -388,16 +328,17 @@ def read_release(path: Path) -> Release:
         programs=tuple(_program(key, entry) for key, entry in top.each("programs")),
         hop=_hop(name, top.one("upgrade")) if top.has("upgrade") else None,
         leftovers=tuple(_leftover(entry) for _at, entry in top.each("leftovers")),
+        data=read_data(top.one("data"), components) if top.has("data") else Data(),
     )
 
 
-def _leftover(entry: _Reader) -> Leftover:
+def _leftover(entry: Reader) -> Leftover:
     keys = ("component", "annotation", "owner", "instances_in")
     entry.only("match", "why", *keys)
     return Leftover(_match(entry.one("match")), entry.text("why"), *(entry.text(key, "") for key in keys))
 
 
-def _hop(target: str, entry: _Reader) -> Hop:
+def _hop(target: str, entry: Reader) -> Hop:
     entry.only("from", "notes", "acks", "replace", "keep", "regenerate", "one_way")
     return Hop(
         source=entry.text("from"),
@@ -411,17 +352,17 @@ def _hop(target: str, entry: _Reader) -> Hop:
     )
 
 
-def _ack(entry: _Reader) -> Ack:
-    entry.only("name", "component", "text", "backup")
-    return Ack(entry.text("name"), entry.text("component"), entry.text("text"), entry.flag("backup", False))
+def _ack(entry: Reader) -> Ack:
+    entry.only("name", "component", "text", "backup", "copies")
+    return Ack(entry.text("name"), entry.text("component"), entry.text("text"), entry.flag("backup", False), entry.text("copies", ""))
 
 
-def _one_way(entry: _Reader) -> OneWay:
+def _one_way(entry: Reader) -> OneWay:
     entry.only("name", "component", "why")
     return OneWay(entry.text("name"), entry.text("component"), entry.text("why"))
 
 
-def _rows(hop: _Reader, key: str) -> Tuple[Row, ...]:
+def _rows(hop: Reader, key: str) -> Tuple[Row, ...]:
     found = []
     for _at, entry in hop.each(key):
         entry.only("match", "why")
@@ -429,7 +370,7 @@ def _rows(hop: _Reader, key: str) -> Tuple[Row, ...]:
     return tuple(found)
 
 
-def _program(name: str, entry: _Reader) -> Program:
+def _program(name: str, entry: Reader) -> Program:
     entry.only("version", "module", "package", "program", "pods", "image", "note")
     pods = (PodMatch(pod.text("namespace"), pod.text("deployment"), pod.text("container")) for _at, pod in entry.each("pods"))
     return Program(
@@ -444,7 +385,7 @@ def _program(name: str, entry: _Reader) -> Program:
     )
 
 
-def _source(name: str, entry: _Reader) -> Source:
+def _source(name: str, entry: Reader) -> Source:
     entry.only("url", "kind", "strip", "keep", "digest", "verified")
     return Source(
         name=name,
@@ -457,7 +398,7 @@ def _source(name: str, entry: _Reader) -> Source:
     )
 
 
-def _component(name: str, entry: _Reader, catalogue: str, version: str) -> Component:
+def _component(name: str, entry: Reader, catalogue: str, version: str) -> Component:
     entry.only("title", "default", "paths", "needs", "replaces")
     return Component(
         name=name,
@@ -471,12 +412,12 @@ def _component(name: str, entry: _Reader, catalogue: str, version: str) -> Compo
     )
 
 
-def _match(entry: _Reader) -> ObjectMatch:
+def _match(entry: Reader) -> ObjectMatch:
     entry.only("group", "kind", "namespace", "name")
     return ObjectMatch(entry.text("group", ""), entry.text("kind"), entry.text("namespace", ""), entry.text("name", ""))
 
 
-def _mode(entry: _Reader) -> ObjectMode:
+def _mode(entry: Reader) -> ObjectMode:
     entry.only("match", "mode", "fields", "why")
     return ObjectMode(_match(entry.one("match")), entry.text("mode"), entry.texts("fields"), entry.text("why"))
 

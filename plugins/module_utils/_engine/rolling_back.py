@@ -18,6 +18,7 @@ from typing import Callable, Collection, Dict, Iterable, List, Mapping, Optional
 from .api import Api, Discovery
 from .applying import CRDS
 from .catalogue import Catalogue, Hop
+from .data_guard import guard
 from .errors import EngineError, sure
 from .hop_plan import read_leftovers, widen
 from .objects import COMPONENT_LABEL, FIELD_MANAGER, KubeObject, ObjectRef
@@ -177,7 +178,7 @@ class RollbackSession(Session):
         wanted = want(replace(rendered, objects=going), chosen.release, snapshot)
         plan = self._shaped(api, make_plan(wanted, record, snapshot, self.request.policy), record, snapshot, wanted)
         plan, record = examine(api, plan, record, self.request.policy, self.redactor)
-        self.outcome.plan = plan
+        self.outcome.plan = guard(plan, chosen.release.data, self.request.policy)
         self.outcome.clock.lap("plan")
         return snapshot, wanted, record
 

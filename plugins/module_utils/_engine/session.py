@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Unio
 from .api import Api
 from .applying import Applied, Applier, ComponentOutcome
 from .catalogue import Catalogue, Component, Release, release_order, resolve
+from .data_guard import guard
 from .errors import EngineError, sure
 from .forms import desired_form
 from .health_rules import HealthContext
@@ -46,6 +47,7 @@ class Request:
     :ivar timeout: seconds that one component may take; ``lock_timeout``: seconds to wait for another run.
     :ivar revisions: how many are kept to go back to, 0 for none.
     :ivar lint: ``warn``, ``refuse`` or ``off``; ``lint_accept``: names of findings that are not refused.
+    :ivar backup_max_age: seconds after which a recorded backup answers nothing any more; 0 for never.
     """
 
     cluster: str
@@ -66,6 +68,7 @@ class Request:
     lint: str = "warn"
     lint_accept: Tuple[str, ...] = ()
     revisions: int = KEEP
+    backup_max_age: float = 86400.0
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
@@ -330,7 +333,7 @@ class Session:
         wanted = want(rendered, chosen.release, snapshot)
         plan = self._shaped(api, make_plan(wanted, record, snapshot, self.request.policy), record, snapshot, wanted)
         plan, record = examine(api, plan, record, self.request.policy, self.redactor)
-        self.outcome.plan = plan
+        self.outcome.plan = guard(plan, chosen.release.data, self.request.policy)
         self.outcome.clock.lap("plan")
         return snapshot, wanted, record
 

@@ -10,6 +10,7 @@ on where it was by running it again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Tuple
 
@@ -23,18 +24,23 @@ from .objects import ObjectRef
 from .planning import Plan, Wanted
 from .progress import Progress, Silent
 from .pruning import allowed
-from .record import Record, Upgrade, load, save
+from .record import Backup, Record, Upgrade, load, save
 from .regenerating import Stale, look, notices, regenerate
 from .removing import Remover
 from .results import now
 from .session import Chosen, Outcome, Request, Session, check_kubernetes, check_needs
 from .snapshot import Snapshot
+from .store_moving import StoreMoved, copied_by, move_store, moves
+
+# Clocks differ: a backup may be dated so many seconds in the future and still be one of now.
+SKEW = 300.0
 
 
 @dataclass
 class HopOutcome:
     """What became of one hop: ``done``, ``failed``, or ``stopped`` before its first write.
 
+    :ivar copied: object stores whose objects are in another one now.
     :ivar removed: what was deleted because the release has it no more; :ivar kept: what is left of the earlier one.
     :ivar regenerated: objects of tenants that their controllers make anew.
     """
@@ -44,6 +50,7 @@ class HopOutcome:
     state: str = "stopped"
     outcome: Optional[Outcome] = None
     moved: Tuple[Moved, ...] = ()
+    copied: Tuple[StoreMoved, ...] = ()
     removed: Tuple[ObjectRef, ...] = ()
     kept: Tuple[ObjectRef, ...] = ()
     regenerated: int = 0
@@ -106,9 +113,9 @@ class HopSession(Session):
                 next_step="add it to kubeflow_components, or uninstall it first",
             )
         check_needs(chosen, record)
-        missing = missing_acks(self.hop, record, self._acks)
+        missing = missing_acks(self.hop, record, self._acks, self.request.backup_max_age)
         if missing:
-            raise not_acknowledged(self.hop, missing)
+            raise not_acknowledged(self.hop, missing, record, self.request.backup_max_age)
 
     def _shaped(self, api: Api, plan: Plan, record: Record, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted]) -> Plan:
         plan = widen(api, plan, record, snapshot, wanted, self.hop, self.request.policy)
@@ -133,6 +140,7 @@ class HopSession(Session):
     def _finish(self, api: Api, chosen: Chosen, wanted: Mapping[ObjectRef, Wanted], record: Record) -> Record:
         """Everything is there and healthy: what follows goes on where it was when it is run again."""
         self.outcome.changed = True
+        self.result.copied = self._copy_stores(api, chosen, record)
         self.result.moved = tuple(migrate(api, move, self.progress) for move in due(ours(api)))
         self.result.regenerated = regenerate(api, self._stale, self.progress)
         record = self._prune(api, chosen, wanted, record)
@@ -144,6 +152,18 @@ class HopSession(Session):
         self.result.state = "done"
         self.outcome.clock.lap("finish")
         return record
+
+    def _copy_stores(self, api: Api, chosen: Chosen, record: Record) -> Tuple[StoreMoved, ...]:
+        """What lies in a store that this release replaces comes over."""
+        names = copied_by(self.hop.acks, self._acks, record.components)
+        if not names:
+            return ()
+        from .data_access import Access  # with it comes the library for S3, which is slow to import
+
+        catalogue = Catalogue.load([Path(item).expanduser() for item in self.request.release_dirs])
+        access = Access(api, self.redactor, self.request.kubeconfig, self.request.context)
+        due_now = moves(catalogue.release(self.hop.source).data, chosen.release.data, names)
+        return tuple(move_store(access, move, self.progress) for move in due_now)
 
     def _prune(self, api: Api, chosen: Chosen, wanted: Mapping[ObjectRef, Wanted], record: Record) -> Record:
         """Delete what the plan allows, and forget what is gone."""
@@ -170,27 +190,64 @@ def forget(record: Record, wanted: Mapping[ObjectRef, Wanted], left: set[ObjectR
     return record
 
 
-def missing_acks(hop: Hop, record: Record, given: Tuple[str, ...]) -> Tuple[Ack, ...]:
+def missing_acks(hop: Hop, record: Record, given: Tuple[str, ...], max_age: float, at: Optional[datetime] = None) -> Tuple[Ack, ...]:
     """What a person has to say yes to and has not; only for components that this cluster has.
 
-    What a backup makes good is answered by a recorded one of the release that the hop starts from, too.
+    What a backup makes good is answered by a recorded one of the release that the hop starts from, too, unless it is old.
+
+    :param max_age: seconds; 0 for any age. :param at: the present, if it is not now.
     """
     missing = []
     for ack in hop.acks:
-        backup = record.backups.get(ack.component) if ack.backup else None
-        answered = ack.name in given or (backup is not None and backup.release == hop.source)
+        backup = _backup(hop, ack, record)
+        named = ack.name in given or (bool(ack.copies) and ack.copy_name in given)
+        answered = named or (backup is not None and not stale(backup, max_age, at))
         if ack.component in record.components and not answered:
             missing.append(ack)
     return tuple(missing)
 
 
-def not_acknowledged(hop: Hop, missing: Tuple[Ack, ...]) -> EngineError:
-    """The error that names every acknowledgement with its text."""
+def _backup(hop: Hop, ack: Ack, record: Record) -> Optional[Backup]:
+    """The recorded backup that may answer an acknowledgement."""
+    found = record.backups.get(ack.component) if ack.backup else None
+    return found if found is not None and found.release == hop.source else None
+
+
+def stale(backup: Backup, max_age: float, at: Optional[datetime] = None) -> str:
+    """Why a backup does not count any more, or not yet, fit to be shown; "" if it counts.
+
+    :param max_age: seconds; 0 for any age. :param at: the present, if it is not now.
+    """
+    if max_age == 0:
+        return ""
+    try:
+        made = datetime.fromisoformat(backup.at.replace("Z", "+00:00"))
+    except ValueError:
+        return "the backup at %s does not say when it was made" % backup.place
+    if made.tzinfo is None:
+        made = made.replace(tzinfo=timezone.utc)
+    age = ((at or datetime.now(timezone.utc)) - made).total_seconds()
+    if age < -SKEW:
+        return "the backup at %s is dated in the future (%s)" % (backup.place, backup.at)
+    if age < max_age:
+        return ""
+    text = "the backup of %s at %s is %.1f h old, and kubeflow_backup_max_age is %g h"
+    return text % (backup.at, backup.place, age / 3600, max_age / 3600)
+
+
+def not_acknowledged(hop: Hop, missing: Tuple[Ack, ...], record: Record, max_age: float, at: Optional[datetime] = None) -> EngineError:
+    """The error that names every acknowledgement with its text, and says of a backup why it does not count."""
+    found = []
+    for ack in missing:
+        backup = _backup(hop, ack, record)
+        why = stale(backup, max_age, at) if backup is not None else ""
+        found.append("%s: %s%s" % (ack.name, ack.text, " (%s)" % why if why else ""))
+    again = "make a new backup, or " if any(_backup(hop, ack, record) for ack in missing) else ""
     return EngineError(
         "going from %s to %s needs a person's yes" % (hop.source, hop.target),
         subject=", ".join(ack.name for ack in missing),
-        found=" | ".join("%s: %s" % (ack.name, ack.text) for ack in missing),
-        next_step="do what it says, then name it in kubeflow_acks; nothing of this hop was written",
+        found=" | ".join(found),
+        next_step="%sdo what it says, then name it in kubeflow_acks; nothing of this hop was written" % again,
     )
 
 
@@ -277,7 +334,7 @@ class Upgrader:
         names = [sure(way[0].hop).source] + [release.name for release in way]
         self._progress.say("", "the way: %s" % " -> ".join(names))
         for release in way:
-            missing = missing_acks(sure(release.hop), record, self._acks)
+            missing = missing_acks(sure(release.hop), record, self._acks, self.request.backup_max_age)
             if missing:
                 self._progress.say("", "will stop before %s: not acknowledged: %s" % (release.name, ", ".join(ack.name for ack in missing)))
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping
 
 from .api import Api, ApiError
+from .data_guard import note
 from .errors import EngineError
 from .objects import FIELD_MANAGER, KubeObject, copied
 from .planning import Item, Policy, Verdict, contested_fields, without_fields
@@ -51,11 +52,12 @@ def carry_out(api: Api, item: Item, policy: Policy) -> KubeObject:
         sent = without_fields(sent, [path for _manager, path in item.contested])
     force = choice == "ours" and bool(item.contested)
     try:
-        return api.apply(want.resource, sent, force=force)
+        written = api.apply(want.resource, sent, force=force)
     except ApiError as error:
         if not error.field_conflict:
             raise
         raise conflict(item, contested_fields(error)) from error
+    return note(api, item.ref, written["metadata"]["uid"], item.data_version) if item.data_version else written
 
 
 def conflict(item: Item, contested: Any) -> EngineError:
