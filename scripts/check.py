@@ -17,7 +17,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import List, Sequence, Tuple
 
@@ -34,6 +34,8 @@ class Part:
     :param group: the name that runs it together with others.
     :param pytest: whether the command is a pytest run, whose tests are counted one by one.
     :param alone: whether it needs the whole machine, as the parts do that run a control plane.
+    :param processor: seconds of processor time that it may take once everything is compiled; 0 for any number. Time of the
+        wall would depend on what else the machine does.
     """
 
     name: str
@@ -41,16 +43,18 @@ class Part:
     command: Tuple[str, ...]
     pytest: bool = False
     alone: bool = False
+    processor: float = 0.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a part went; seconds of wall time, tests that passed and failed."""
+    """How a part went; seconds of wall and of processor time, tests that passed and failed."""
 
     part: Part
     seconds: float
     passed: int
     failed: int
+    processor: float = 0.0
 
 
 PYTEST = ("python", "-m", "pytest")
@@ -65,7 +69,8 @@ PARTS = (
     Part("changelog", "lint", ("antsibull-changelog", "lint")),
     Part("docs", "lint", ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", ".")),
     Part("role-docs", "lint", ("python", "scripts/role_docs.py", "--check")),
-    Part("unit", "unit", (*PYTEST, "--numprocesses", "2", "tests/unit"), pytest=True),
+    # Promised: under ten seconds on two cores.
+    Part("unit", "unit", (*PYTEST, "--numprocesses", "2", "tests/unit"), pytest=True, processor=20.0),
     Part("integration", "integration", (*PYTEST, "tests/integration"), pytest=True, alone=True),
     Part("molecule", "molecule", ("molecule", "test", "--scenario-name", "default"), alone=True),
 )
@@ -82,23 +87,38 @@ def counted(report: Path, status: int) -> Tuple[int, int]:
 
 
 def run(part: Part, say: threading.Lock) -> Outcome:
-    """Run one part to its end, whatever comes."""
+    """Run one part to its end, whatever comes; once more if it was slow, as the first run of a clone compiles everything."""
+    outcome = run_once(part)
+    if part.processor and not outcome.failed and outcome.processor > part.processor:
+        outcome = run_once(part)
+    slow = part.processor and outcome.processor > part.processor
     log = LOGS / (part.name + ".log")
+    if slow:
+        outcome = replace(outcome, failed=outcome.failed + 1)
+    with say:
+        print("%-14s %s  %6.1f s" % (part.name, "FAILED" if outcome.failed else "ok    ", outcome.seconds), flush=True)
+        if slow:
+            print("    it took %.1f s of processor time; promised are %.0f" % (outcome.processor, part.processor))
+        if outcome.failed:
+            lines = log.read_text(errors="replace").splitlines()
+            print("\n".join("    " + line for line in lines[-SHOWN_LINES:]))
+            print("    (all of it: %s)" % log.relative_to(ROOT), flush=True)
+    return outcome
+
+
+def run_once(part: Part) -> Outcome:
+    """One run of a part's command, with its output in the part's log."""
     report = LOGS / (part.name + ".xml")
     report.unlink(missing_ok=True)
     command = [*part.command, "--junit-xml=%s" % report] if part.pytest else list(part.command)
     started = time.monotonic()
-    with log.open("wb") as out:
-        status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+    with (LOGS / (part.name + ".log")).open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        _pid, code, used = os.wait4(process.pid, 0)
+    status = process.returncode = os.waitstatus_to_exitcode(code)
     seconds = time.monotonic() - started
     passed, failed = counted(report, status) if part.pytest else (int(not status), int(bool(status)))
-    with say:
-        print("%-14s %s  %6.1f s" % (part.name, "FAILED" if failed else "ok    ", seconds), flush=True)
-        if failed:
-            lines = log.read_text(errors="replace").splitlines()
-            print("\n".join("    " + line for line in lines[-SHOWN_LINES:]))
-            print("    (all of it: %s)" % log.relative_to(ROOT), flush=True)
-    return Outcome(part, seconds, passed, failed)
+    return Outcome(part, seconds, passed, failed, used.ru_utime + used.ru_stime)
 
 
 def chosen(names: Sequence[str]) -> List[Part]:
@@ -131,9 +151,9 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     outcomes = run_all(chosen(sys.argv[1:]))
-    print("\npart             seconds  passed  failed")
+    print("\npart             seconds  processor  passed  failed")
     for one in outcomes:
-        print("%-16s %7.1f  %6d  %6d" % (one.part.name, one.seconds, one.passed, one.failed))
+        print("%-16s %7.1f  %9.1f  %6d  %6d" % (one.part.name, one.seconds, one.processor, one.passed, one.failed))
     passed, failed = sum(one.passed for one in outcomes), sum(one.failed for one in outcomes)
     print("\n%d passed, %d failed in %.0f s" % (passed, failed, time.monotonic() - started))
     return 1 if failed else 0

@@ -109,6 +109,12 @@ def _sandbox(sandboxes: Sandboxes) -> Sandbox:
     return sandboxes.make("shared")
 
 
+@pytest.fixture(name="exec_sandbox", scope="session")
+def _exec_sandbox(sandboxes: Sandboxes) -> Sandbox:
+    """One whose simulated pods answer exec and port-forward with what is on this machine; tests use namespaces of their own."""
+    return sandboxes.make("exec", nodes=1, exec=True)
+
+
 @pytest.fixture(name="client", scope="session")
 def _client(sandbox: Sandbox) -> Client:
     """The API server of the shared sandbox."""

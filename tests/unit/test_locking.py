@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine import locking
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.locking import Lock, _expired, _gone, _machine
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.locking import Lock, _expired, gone, machine
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
 
 ELSEWHERE = "ops@other process 17 on 01234567/1 run abc"
@@ -85,7 +85,7 @@ def test_the_lock_of_a_killed_run_of_this_machine_is_taken_at_once(scripted: Any
     """Running again after a kill must not wait for the lease to lapse."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    leases = Leases(scripted, answer, "ops@here process %d on %s run old" % (ended.pid, _machine()))
+    leases = Leases(scripted, answer, "ops@here process %d on %s run old" % (ended.pid, machine()))
     with Lock(api, "run1", 0.0, Silent()):
         assert "run run1" in leases.holder
 
@@ -140,10 +140,10 @@ def test_a_lease_lapses_by_our_own_clock(spec: Dict[str, Any], seen_for: float, 
         "",
         "kubectl-edit",
         ELSEWHERE,
-        "ops@here process %d on %s run x" % (os.getpid(), _machine()),
+        "ops@here process %d on %s run x" % (os.getpid(), machine()),
     ],
     ids=["nobody", "another program", "elsewhere", "alive"],
 )
 def test_a_holder_that_lives_or_is_elsewhere_is_not_gone(holder: str) -> None:
     """Of another machine's processes nothing can be known."""
-    assert not _gone(holder)
+    assert not gone(holder)

@@ -34,7 +34,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _machine() -> str:
+def machine() -> str:
     """Names this machine and process space, so that a dead holder on it can be told from a live one elsewhere."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
@@ -44,10 +44,10 @@ def _machine() -> str:
         return ""
 
 
-def _gone(holder: str) -> bool:
+def gone(holder: str) -> bool:
     """Whether the holder is a process of this machine that no longer runs: its run was killed."""
     found = re.search(r" process (\d+) on (\S+) ", holder)
-    if not found or not _machine() or found.group(2) != _machine():
+    if not found or not machine() or found.group(2) != machine():
         return False
     return not os.path.exists("/proc/%s" % found.group(1))
 
@@ -66,7 +66,7 @@ class Lock:
     def __init__(self, api: Api, run_id: str, timeout: float, progress: Progress) -> None:
         self._api = api
         who = "%s@%s" % (os.environ.get("USER") or "ansible", socket.gethostname())
-        self._holder = "%s process %d on %s run %s" % (who, os.getpid(), _machine() or "?", run_id)
+        self._holder = "%s process %d on %s run %s" % (who, os.getpid(), machine() or "?", run_id)
         self._timeout = timeout
         self._progress = progress
         self._stop = threading.Event()
@@ -127,7 +127,7 @@ class Lock:
             renewal = str(spec.get("renewTime"))
             if renewal != seen:
                 seen, seen_at = renewal, time.monotonic()
-            lapsed = _expired(spec, time.monotonic() - seen_at) or _gone(str(spec.get("holderIdentity")))
+            lapsed = _expired(spec, time.monotonic() - seen_at) or gone(str(spec.get("holderIdentity")))
             if lease is None or mine or lapsed:
                 if self._take(lease):
                     return

@@ -140,8 +140,8 @@ class HopSession(Session):
     def _finish(self, api: Api, chosen: Chosen, wanted: Mapping[ObjectRef, Wanted], record: Record) -> Record:
         """Everything is there and healthy: what follows goes on where it was when it is run again."""
         self.outcome.changed = True
-        self.result.copied = self._copy_stores(api, chosen, record)
         self.result.moved = tuple(migrate(api, move, self.progress) for move in due(ours(api)))
+        self.result.copied = self._copy_stores(api, chosen, record)
         self.result.regenerated = regenerate(api, self._stale, self.progress)
         record = self._prune(api, chosen, wanted, record)
         for component in chosen.scope:

@@ -22,7 +22,7 @@ from . import certmanager, profiles
 from .backends import Backend, backends_for, binary_path, deployment_of
 from .certmanager import CertManager
 from .containers import ApiSocket, PodHost, PodState
-from .controlplane import Layout
+from .controlplane import Layout, kubelet_port
 from .egress import Egress, Pod, Refused
 from .injection import INJECTOR, Injection
 from .kube import ApiStatus, Client, key_of
@@ -116,7 +116,7 @@ class Agent:
         self._profiles = Profiles(self._client, self._view)
         self._table = self._reconcilers()
         self._queue = WorkQueue(self._reconcile)
-        self._egress = Egress(self._route, self._authority.chooser())
+        self._egress = Egress(self._route, self._authority.chooser(), kubelet_port(layout))
         self._built.set()
         self._view.wait(SYNC_SECONDS)
         self._egress.listen(Path(state["socket"]))  # not before it knows who answers

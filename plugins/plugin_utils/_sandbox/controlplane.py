@@ -43,6 +43,8 @@ PORTS = (
     "kubeSchedulerPort",
     "kwokControllerPort",
 )
+# What an administrator of a sandbox may create to say which commands and ports its simulated pods answer with.
+EXEC_KINDS = ("Exec", "ClusterExec", "PortForward", "ClusterPortForward")
 DEFAULT_CLASS = "standard"
 PROVISIONER = "simulated.sandbox.mlplatform.kubeflow"
 
@@ -92,11 +94,14 @@ def programs(cache_dir: Path, how: str, progress: Progress) -> Mapping[str, Path
     return {name: ensure_tool(name, version, cache_dir, how, progress) for name, version in VERSIONS.items()}
 
 
-def write_settings(layout: Layout, tools: Mapping[str, Path], egress: Path, audit: bool, real: Sequence[str]) -> None:
+def write_settings(
+    layout: Layout, tools: Mapping[str, Path], egress: Path, audit: bool, real: Sequence[str], run_here: bool = False
+) -> None:
     """Everything that kwokctl reads.
 
     :param egress: the socket where webhook calls leave the API server.
     :param real: the Deployments ("namespace/name") whose pods are run for real.
+    :param run_here: whether simulated pods may answer ``exec`` with programs of this machine, see ``SandboxSpec.exec``.
     """
     _write(layout.folder / "egress.yaml", [_egress(egress)])
     options: Dict[str, Any] = {
@@ -120,6 +125,9 @@ def write_settings(layout: Layout, tools: Mapping[str, Path], egress: Path, audi
     if audit:
         _write(layout.folder / "audit-policy.yaml", [_AUDIT])
         options["kubeAuditPolicy"] = str(layout.folder / "audit-policy.yaml")
+    kwok = {"node-lease-duration-seconds": "0"}
+    if run_here:  # not as an option of kwokctl: that makes the definitions, but cannot start again where they are
+        kwok["enable-crds"] = ",".join(EXEC_KINDS)
     apiserver = {
         "advertise-address": "127.0.0.1",
         "endpoint-reconciler-type": "none",
@@ -137,7 +145,7 @@ def write_settings(layout: Layout, tools: Mapping[str, Path], egress: Path, audi
             # There is one of each, and a copy would wait until the leases of the original's run out.
             _patch("kube-controller-manager", {"leader-elect": "false"}),
             _patch("kube-scheduler", {"leader-elect": "false"}),
-            _patch("kwok-controller", {"node-lease-duration-seconds": "0"}),
+            _patch("kwok-controller", kwok),
         ],
     }
     _write(layout.folder / "kwokctl.yaml", [config, *stages(real)])
@@ -166,6 +174,7 @@ def _patch(component: str, flags: Mapping[str, str]) -> KubeObject:
     return {"name": component, "extraArgs": [{"key": key, "value": value} for key, value in flags.items()]}
 
 
+_SEPARATOR = "\n---\n"
 _MEMORY = [{"name": "GOGC", "value": "400"}, {"name": "GOMEMLIMIT", "value": "2GiB"}]
 _AUDIT: KubeObject = {
     "apiVersion": "audit.k8s.io/v1",
@@ -186,7 +195,13 @@ def _egress(path: Path) -> KubeObject:
 
 def _write(path: Path, documents: Sequence[KubeObject]) -> None:
     """As JSON, which is YAML."""
-    path.write_text("\n---\n".join(json.dumps(document, indent=1) for document in documents), encoding="utf-8")
+    path.write_text(_SEPARATOR.join(json.dumps(document, indent=1) for document in documents), encoding="utf-8")
+
+
+def kubelet_port(layout: Layout) -> int:
+    """Where kwok answers for the kubelets of all nodes."""
+    settings = (layout.folder / "kwokctl.yaml").read_text(encoding="utf-8")
+    return int(json.loads(settings.split(_SEPARATOR, 1)[0])["options"]["kwokControllerPort"])
 
 
 def start(layout: Layout, tools: Mapping[str, Path]) -> int:
@@ -314,6 +329,22 @@ _NODE_INFO: Mapping[str, str] = {
     "operatingSystem": "linux",
     "osImage": "simulated by kwok",
 }
+
+
+def exec_definitions() -> List[KubeObject]:
+    """The definitions of :data:`EXEC_KINDS`; kwok itself says what may be in them."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": schema}
+    found = []
+    for kind in EXEC_KINDS:
+        plural = kind.lower() + "s"
+        names = {"kind": kind, "listKind": kind + "List", "plural": plural, "singular": kind.lower()}
+        scope = "Cluster" if kind.startswith("Cluster") else "Namespaced"
+        spec = {"group": "kwok.x-k8s.io", "names": names, "scope": scope, "versions": [version]}
+        metadata = {"name": plural + ".kwok.x-k8s.io"}
+        kinds = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+        found.append({**kinds, "metadata": metadata, "spec": spec})
+    return found
 
 
 def storage_class() -> KubeObject:

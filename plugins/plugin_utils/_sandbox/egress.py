@@ -20,6 +20,8 @@ from . import containers, netns, standin
 
 HEAD_LIMIT = 65536
 DIAL_SECONDS = 3.0
+LOOPBACK = ("127.0.0.1", "localhost")  # the address that kwok gives to its nodes is the second
+KUBELET_PORT = 10250  # where the API server looks for a kubelet whose node says nothing else
 
 
 class Refused(Exception):
@@ -43,11 +45,13 @@ class Egress:
 
     :param route: says which pod a connection goes to.
     :param context: the TLS of the stand-in.
+    :param kubelet: the port of kwok on loopback, which plays the kubelet of every simulated node.
     """
 
-    def __init__(self, route: Router, context: ssl.SSLContext) -> None:
+    def __init__(self, route: Router, context: ssl.SSLContext, kubelet: int = KUBELET_PORT) -> None:
         self._route = route
         self._context = context
+        self._kubelet = kubelet
         self._open: Dict[str, Set[socket.socket]] = {}
         self._lock = threading.Lock()
 
@@ -58,8 +62,9 @@ class Egress:
     def _handle(self, connection: socket.socket) -> None:
         try:
             address, port = _target(connection)
-            if address == "127.0.0.1":  # the kubelet of a simulated node, which is kwok itself
-                self._forward(connection, socket.create_connection((address, port), DIAL_SECONDS))
+            if address in LOOPBACK:  # the kubelet of a simulated node, which is kwok itself
+                port = self._kubelet if port == KUBELET_PORT else port
+                self._forward(connection, socket.create_connection((LOOPBACK[0], port), DIAL_SECONDS))
                 return
             pod = self._route(address, port)
             if pod.relay is not None:

@@ -51,6 +51,9 @@ class SandboxSpec:
     :param real: whether real back ends are run at all.
     :param snapshot: start as a copy of what :func:`snapshot` wrote there.
     :param binaries: how programs are found, see ``tools.WAYS``.
+    :param exec: whether ``exec`` and ``port-forward`` of simulated pods can be answered by programs and ports of this machine:
+        those of kwok's objects Exec, ClusterExec, PortForward and ClusterPortForward, run as the user who runs the sandbox.
+        Anybody who can connect to loopback here can then run what these objects allow: for tests on a machine of one's own.
     """
 
     name: str
@@ -64,6 +67,7 @@ class SandboxSpec:
     real: bool = True
     snapshot: Optional[Path] = None
     binaries: str = "auto"
+    exec: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class _State:
     socket: str
     port: int
     backends: Tuple[str, ...]
+    exec: bool = False
 
 
 def create(spec: SandboxSpec, progress: Progress) -> Sandbox:
@@ -245,7 +250,7 @@ def _sandbox(layout: Layout, state: _State, changed: bool, begin: float) -> Sand
 
 def _same(state: _State, spec: SandboxSpec) -> None:
     """Refuse a sandbox of this name that was made with other settings."""
-    wanted = {key: getattr(spec, key) for key in ("release", "upgrades", "nodes", "gpus", "audit", "real")}
+    wanted = {key: getattr(spec, key) for key in ("release", "upgrades", "nodes", "gpus", "audit", "real", "exec")}
     other = {key: getattr(state, key) for key, value in wanted.items() if getattr(state, key) != value}
     if other:
         raise EngineError(
@@ -321,6 +326,7 @@ def _make(spec: SandboxSpec, layout: Layout, progress: Progress) -> _State:
         socket=str(sockets / "egress.sock"),
         port=0,
         backends=tuple(sorted({backend.name for backend in real})),
+        exec=spec.exec,
     )
     _private(layout.folder)
     _write(layout, state)
@@ -328,7 +334,7 @@ def _make(spec: SandboxSpec, layout: Layout, progress: Progress) -> _State:
     if spec.snapshot is not None:
         _unpack(spec.snapshot, layout, tools)
     deployments = ["%s/%s" % (pod.namespace, pod.deployment) for backend in real for pod in backend.pods]
-    controlplane.write_settings(layout, tools, Path(state.socket), spec.audit, deployments)
+    controlplane.write_settings(layout, tools, Path(state.socket), spec.audit, deployments, spec.exec)
     progress.say("sandbox", "starting Kubernetes %s" % controlplane.VERSIONS["kube-apiserver"])
     return _start(layout, tools, state, progress)
 
@@ -350,6 +356,8 @@ def _start(layout: Layout, tools: Mapping[str, Path], state: _State, progress: P
     controlplane.write_kubeconfig(layout, port)
     client = Client(layout.server(port), "mlplatform-sandbox")
     client.create("/apis/storage.k8s.io/v1/storageclasses", controlplane.storage_class())
+    for definition in controlplane.exec_definitions() if state.exec else ():
+        client.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
     for node in controlplane.nodes(state.nodes, state.gpus):
         client.create("/api/v1/nodes", node)
     _free_leases(client)

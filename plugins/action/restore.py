@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action: ``restore`` on the controller, in this process; the module of the same name explains it."""
+
+from __future__ import annotations
+
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._arguments import RESTORE
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._data_operation import run_restore
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._action import EngineAction
+
+
+class ActionModule(EngineAction):
+    """See the module."""
+
+    SPEC = RESTORE
+    OPERATION = staticmethod(run_restore)

@@ -1,0 +1,453 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A backup, put back into a cluster that has the platform: the same one or a new one.
+
+Profiles come first, as their controller makes the namespaces; then what lies in these; then databases and object stores,
+while nobody writes to them; then the custom resources, whose controllers need both. What holds data already is replaced
+only if a person named it. What a killed run had begun is noted in the cluster, so that running it again may go on.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from . import backup_files, gathering
+from .api import Api, Discovery, Resource
+from .backing_up import DATABASE, OBJECTS, OBJECTSTORE, RECORD, chosen, packs_of
+from .backups import find, manifests
+from .catalogue import Catalogue, Release, release_order
+from .copying import tally_bucket, unpack_bucket
+from .data_access import Access
+from .data_places import Database, ObjectStore
+from .encrypting import BackupKey
+from .errors import EngineError
+from .hops import path
+from .locking import Lock
+from .manifest import BackupFile, Manifest, Part
+from .object_restore import Fate, Objects, Tally, merged
+from .objects import OUR_NAMESPACE, KubeObject, ObjectRef
+from .progress import Progress
+from .quieting import Quiet
+from .record import NAMESPACES, SECRETS, Record, ensure_namespace, load
+from .redaction import Redactor, Scrubbed
+from .session import Clock
+from .stores import Store, open_store
+from .upgrading import current_release
+
+CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps", True)
+MARK = "restore"
+ALL = "all"
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """Everything that a restore is told; see :class:`BackupRequest` for the rest.
+
+    :ivar backup: an id, or ``newest``.
+    :ivar overwrite: parts whose data in the cluster may be replaced (``objects``, ``database/katib``), or ``all``.
+    :ivar confirm: the name of the cluster again, where data is replaced or comes from another cluster.
+    """
+
+    cluster: str
+    place: str
+    backup: str = "newest"
+    kubeconfig: str = ""
+    context: str = ""
+    key: BackupKey = field(default_factory=BackupKey)
+    s3: Mapping[str, Any] = field(default_factory=dict)
+    parts: Tuple[str, ...] = ()
+    overwrite: Tuple[str, ...] = ()
+    confirm: str = ""
+    databases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    release_dirs: Tuple[str, ...] = ()
+    timeout: float = 900.0
+    lock_timeout: float = 600.0
+    run_id: str = ""
+
+
+@dataclass
+class Line:
+    """One part in the plan of a restore.
+
+    :ivar saved: what the backup has; :ivar there: what the cluster has now.
+    :ivar stop: why it is not done, "" if nothing stands against it.
+    """
+
+    kind: str
+    name: str
+    component: str
+    saved: Dict[str, int]
+    there: Dict[str, int] = field(default_factory=dict)
+    stop: str = ""
+    next_step: str = ""
+    tally: Optional[Tally] = None
+    state: str = "planned"
+
+    @property
+    def part(self) -> str:
+        """``database/katib``, or the kind alone."""
+        return "%s/%s" % (self.kind, self.name) if self.name else self.kind
+
+
+@dataclass
+class RestoreOutcome:
+    """What came of it."""
+
+    manifest: Optional[Manifest] = None
+    lines: List[Line] = field(default_factory=list)
+    changed: bool = False
+    errors: Tuple[EngineError, ...] = ()
+    clock: Clock = field(default_factory=Clock)
+
+
+class RestoreRun:
+    """One restore into one cluster."""
+
+    def __init__(self, request: RestoreRequest, progress: Progress, guard: Optional[Callable[[], None]] = None) -> None:
+        self.request = request
+        self.redactor = Redactor()
+        self.redactor.learn_value(request.key.passphrase, "password")
+        self.redactor.learn_value(request.s3.get("secret_key") or "", "password")
+        self.progress: Progress = Scrubbed(progress, self.redactor)
+        self.outcome = RestoreOutcome()
+        self._guard = guard
+
+    # ---------------------------------------------------------------- before anything is written
+
+    def _open(self) -> None:
+        request = self.request
+        self._store: Store = open_store(request.place, request.s3)
+        manifest = self._manifest = self.outcome.manifest = self._find()
+        self._check_manifest(manifest)
+        self._api = Api.connect(request.kubeconfig, request.context)
+        self._api.guard = self._guard
+        self._api.version()
+        self._record: Record = load(self._api)
+        self._uid = str((self._api.get(NAMESPACES, "", "kube-system") or {}).get("metadata", {}).get("uid", ""))
+        self._catalogue = Catalogue.load([Path(item).expanduser() for item in request.release_dirs])
+        self._release = self._check_release(manifest)
+        self._check_cluster(manifest)
+        self._access = Access(self._api, self.redactor, request.kubeconfig, request.context, request.databases, request.stores)
+        self._discovery: Discovery = self._api.discover()
+        kinds = gathering.custom_kinds(self._api, self._discovery)
+        self._has_status = {(kind.resource.group, kind.resource.kind): kind.has_status for kind in kinds}
+        self._begun = self._marked()
+        self.outcome.clock.lap("connect")
+
+    def _find(self) -> Manifest:
+        """The backup that is asked for; the newest one is that of this cluster, or of the only one whose backups lie there."""
+        clusters = {one.cluster for one in manifests(self._store)}
+        here = self.request.cluster
+        return find(self._store, self.request.backup, "" if len(clusters) == 1 and here not in clusters else here)
+
+    def _check_manifest(self, manifest: Manifest) -> None:
+        if not self.request.key.opens(manifest.encryption):
+            raise EngineError(
+                "the backup is encrypted and there is no key for it",
+                subject="backup %s" % manifest.id,
+                expected="an age identity" if manifest.encryption == "age" else "its passphrase",
+                next_step="set kubeflow_backup_identity_file or kubeflow_backup_passphrase",
+            )
+        names = {part.kind for part in manifest.parts} | {"%s/%s" % (part.kind, part.name) for part in manifest.parts}
+        unknown = [part for part in self.request.parts if part not in names]
+        if unknown:
+            raise EngineError(
+                "the backup has no such part",
+                subject="backup %s: %s" % (manifest.id, ", ".join(unknown)),
+                expected=", ".join(sorted(name.rstrip("/") for name in names)),
+            )
+        broken = [part for part in manifest.parts if part.state != "done" and chosen(self.request.parts, part.kind, part.name)]
+        if broken or (manifest.state != "done" and not self.request.parts):
+            raise EngineError(
+                "the backup was never finished",
+                subject="backup %s" % manifest.id,
+                found=", ".join("%s/%s is %s" % (part.kind, part.name, part.state) for part in broken) or "state %s" % manifest.state,
+                next_step="run backup again, which finishes it; or restore the parts that are done by name in kubeflow_restore_parts",
+            )
+
+    def _check_release(self, manifest: Manifest) -> Release:
+        """The cluster's release; the backup is of the same, or of an older one that a known way leads from."""
+        here = current_release(self._record, self._catalogue)
+        if not here:
+            raise EngineError(
+                "the platform is not installed in this cluster",
+                subject="cluster %s" % self.request.cluster,
+                next_step="run site with kubeflow_version %s first, then restore" % manifest.release,
+            )
+        if release_order(manifest.release) > release_order(here):
+            raise EngineError(
+                "the backup is of a newer release than the cluster has",
+                subject="backup %s" % manifest.id,
+                expected="release %s or older" % here,
+                found=manifest.release,
+                next_step="upgrade the cluster to %s first; newer data cannot be read by older programs" % manifest.release,
+            )
+        path(self._catalogue, manifest.release, here)
+        return self._catalogue.release(here)
+
+    def _check_cluster(self, manifest: Manifest) -> None:
+        if manifest.cluster_uid != self._uid and self.request.confirm != self.request.cluster:
+            raise EngineError(
+                "the backup is of another cluster",
+                subject="backup %s" % manifest.id,
+                expected="cluster %s (uid %s)" % (self.request.cluster, self._uid),
+                found="cluster %s (uid %s)" % (manifest.cluster, manifest.cluster_uid),
+                next_step="if that is what you want, set kubeflow_confirm to %s" % self.request.cluster,
+            )
+
+    def _marked(self) -> Set[str]:
+        """The parts that an unfinished restore of this backup had begun."""
+        mark = self._api.get(CONFIG_MAPS, OUR_NAMESPACE, MARK)
+        data = (mark or {}).get("data") or {}
+        begun = set(json.loads(data.get("parts", "[]"))) if data.get("backup") == self._manifest.id else set()
+        return begun - {OBJECTS}  # what is made of them is not made twice; whether others are replaced is asked every time
+
+    # ---------------------------------------------------------------- the plan
+
+    def _plan(self) -> None:
+        looks: Mapping[str, Callable[[Part, Line], None]] = {
+            RECORD: self._look_record,
+            OBJECTS: self._look_objects,
+            DATABASE: self._look_database,
+            OBJECTSTORE: self._look_store,
+        }
+        for part in self._manifest.parts:
+            if not chosen(self.request.parts, part.kind, part.name):
+                continue
+            line = Line(part.kind, part.name, part.component, dict(part.counts))
+            looks[part.kind](part, line)
+            self.outcome.lines.append(line)
+        self.outcome.clock.lap("plan")
+
+    def _may_overwrite(self, line: Line) -> bool:
+        named = ALL in self.request.overwrite or line.kind in self.request.overwrite or line.part in self.request.overwrite
+        return (named and self.request.confirm == self.request.cluster) or line.part in self._begun
+
+    def _guarded(self, line: Line, what: str) -> None:
+        """A part whose data would be replaced is refused unless a person said so."""
+        if not self._may_overwrite(line):
+            line.stop = "there is data already: %s" % what
+            line.next_step = "to replace it, name %s in kubeflow_restore_overwrite and set kubeflow_confirm to %s" % (
+                line.part,
+                self.request.cluster,
+            )
+
+    def _look_record(self, part: Part, line: Line) -> None:
+        line.there = {"objects": len(self._api.list(SECRETS, namespace=OUR_NAMESPACE)[0])}
+        line.state = "left"
+        line.next_step = "this cluster has a record of its own, which is newer"
+
+    def _look_objects(self, part: Part, line: Line) -> None:
+        line.tally = merged(self._objects(part, file).plan() for file in part.files)
+        line.there = dict(line.tally.counts)
+
+    def _objects(self, part: Part, file: BackupFile) -> Objects:
+        """What one file of the part holds."""
+
+        def read() -> Iterator[KubeObject]:
+            return gathering.parsed(backup_files.get(self._store, file, self.request.key, self._manifest.encryption))
+
+        overwrite = self._may_overwrite(Line(part.kind, part.name, "", {}))
+        return Objects(self._api, self._discovery, read, self._has_status, overwrite)
+
+    def _database(self, name: str) -> Database:
+        found = [one for one in self._release.data.databases if one.name == name]
+        return found[0] if found else self._nowhere("database", name)
+
+    def _object_store(self, name: str) -> ObjectStore:
+        found = [one for one in self._release.data.object_stores if one.name == name]
+        return found[0] if found else self._nowhere("object store", name)
+
+    def _nowhere(self, what: str, name: str) -> Any:
+        raise EngineError(
+            "release %s has no such %s" % (self._release.name, what),
+            subject="%s %s" % (what, name),
+            next_step="leave it out of kubeflow_restore_parts",
+        )
+
+    def _look_database(self, part: Part, line: Line) -> None:
+        database = self._database(part.name)
+        server = self._access.mysql(database)
+        names = sorted(set(part.details["databases"]) & set(server.databases()))
+        rows = server.row_counts(names) if names else {}
+        line.there = {"rows": sum(rows.values()), "tables": len(rows)}
+        if line.there["rows"]:
+            self._guarded(line, "%(rows)d rows in %(tables)d tables" % line.there)
+
+    def _look_store(self, part: Part, line: Line) -> None:
+        with self._access.buckets(self._object_store(part.name)) as buckets:
+            tallies = [tally_bucket(bucket, checksums=False) for bucket in buckets]
+        line.there = {"objects": sum(one.objects for one in tallies), "bytes": sum(one.bytes for one in tallies)}
+        if line.there["objects"]:
+            self._guarded(line, "%(objects)d objects, %(bytes)d bytes" % line.there)
+
+    def _refuse(self) -> None:
+        stops = [line for line in self.outcome.lines if line.stop]
+        if stops:
+            raise EngineError(
+                stops[0].stop,
+                subject=stops[0].part,
+                found="; ".join("%s: %s" % (line.part, line.stop) for line in stops[1:]),
+                next_step=stops[0].next_step + "; nothing was written",
+                component=stops[0].component,
+            )
+
+    # ---------------------------------------------------------------- what can be asked for
+
+    def plan(self) -> RestoreOutcome:
+        """What would be put back, and what stands against it; nothing is written."""
+        self._open()
+        self._plan()
+        self._refuse()
+        return self.outcome
+
+    def run(self) -> RestoreOutcome:
+        """Put it back."""
+        self._open()
+        self._plan()
+        self._refuse()
+        ensure_namespace(self._api)
+        with Lock(self._api, self.request.run_id, self.request.lock_timeout, self.progress):
+            self._mark({line.part for line in self.outcome.lines})
+            self.outcome.changed = True
+            self._carry_out()
+            self._unmark()
+        return self.outcome
+
+    def _carry_out(self) -> None:
+        todo = [line for line in self.outcome.lines if line.state == "planned"]
+        parts = {(part.kind, part.name): part for part in self._manifest.parts}
+        objects = [line for line in todo if line.kind == OBJECTS]
+        for line in objects:
+            self._restore_objects(parts[(line.kind, line.name)], line, first=True)
+        self._restore_data([line for line in todo if line.kind in (DATABASE, OBJECTSTORE)], parts)
+        for line in objects:
+            self._restore_objects(parts[(line.kind, line.name)], line, first=False)
+            line.state = "done"
+            self.outcome.clock.lap(line.part)
+
+    def _mark(self, parts: Set[str]) -> None:
+        """What has begun, before the first write of it."""
+        head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK, "namespace": OUR_NAMESPACE}}
+        data = {"backup": self._manifest.id, "parts": json.dumps(sorted(parts | self._begun))}
+        self._api.apply(CONFIG_MAPS, {**head, "data": data}, force=True)
+
+    def _unmark(self) -> None:
+        mark = self._api.get(CONFIG_MAPS, OUR_NAMESPACE, MARK)
+        if mark is not None:
+            self._api.delete(CONFIG_MAPS, OUR_NAMESPACE, MARK, mark["metadata"]["uid"])
+
+    # ---------------------------------------------------------------- objects
+
+    def _restore_objects(self, part: Part, line: Line, first: bool) -> None:
+        """First profiles and what lies in their namespaces, later everything else."""
+        files = [file for file in part.files if _is_early(file) == first]
+        done: List[Tally] = []
+        for file in files:
+            done.append(self._objects(part, file).restore(self.progress, _kind_of(file)))
+            if _kind_of(file) == "profiles.kubeflow.org":
+                self._wait_for_tenants(part, file)
+        before = line.tally if not first and line.state == "half" else Tally()
+        line.tally = merged([before or Tally(), *done])
+        line.state = "half"
+        orphans = line.tally.names.get(Fate.ORPHAN.value)
+        if orphans:
+            self.progress.say("", "not made, as their owners are not there: %s" % ", ".join(orphans))
+
+    def _wait_for_tenants(self, part: Part, file: BackupFile) -> None:
+        """The profile controller makes a namespace for each."""
+        missing = {obj["metadata"]["name"] for obj in gathering.parsed(self._plain(file))}
+        end = time.monotonic() + self.request.timeout
+        pause = threading.Event()
+        while missing:
+            missing -= {obj["metadata"]["name"] for obj in self._api.list(NAMESPACES, names=True)[0]}
+            if missing and time.monotonic() > end:
+                raise EngineError(
+                    "the profile controller has not made the namespace within %.0f s" % self.request.timeout,
+                    subject="Profile.kubeflow.org %s" % ", ".join(sorted(missing)),
+                    next_step="see why with status; then run restore again, it goes on from here",
+                )
+            if missing:
+                self.progress.waiting("profiles", "%d namespaces of profiles are not there yet" % len(missing))
+                pause.wait(_LOOK_SECONDS)
+
+    def _plain(self, file: BackupFile) -> Iterator[bytes]:
+        return backup_files.get(self._store, file, self.request.key, self._manifest.encryption)
+
+    # ---------------------------------------------------------------- data
+
+    def _restore_data(self, lines: Sequence[Line], parts: Mapping[Tuple[str, str], Part]) -> None:
+        """Databases and object stores, while nobody works on them."""
+        if not lines:
+            return
+        clients: Set[ObjectRef] = set()
+        for line in lines:
+            place: Any = self._database(line.name) if line.kind == DATABASE else self._object_store(line.name)
+            clients.update(place.clients)
+        quiet = Quiet(self._api, clients, self.progress, self.request.timeout)
+        quiet.stop()
+        for line in lines:
+            put = self._load if line.kind == DATABASE else self._fill
+            put(parts[(line.kind, line.name)], line)
+            line.state = "done"
+            self.outcome.clock.lap(line.part)
+        quiet.start()
+
+    def _load(self, part: Part, line: Line) -> None:
+        """Play a dump, and count the rows of every table."""
+        server = self._access.mysql(self._database(part.name))
+        (file,) = part.files
+        names: Sequence[str] = part.details["databases"]
+        server.drop(names)
+        server.load(self._plain(file))
+        rows = server.row_counts(names)
+        wanted: Mapping[str, int] = part.details["rows"]
+        wrong = {table: (number, rows.get(table)) for table, number in wanted.items() if rows.get(table) != number}
+        if wrong:
+            table, (number, found) = sorted(wrong.items())[0]
+            raise EngineError(
+                "a table has not the rows that were saved",
+                subject="%s table %s" % (line.part, table),
+                expected="%d rows" % number,
+                found="%s rows; %d tables differ" % (found, len(wrong)),
+                next_step="see who else writes to this database, then run restore again",
+            )
+        self.progress.say(part.component, "restored %s: %d rows in %d tables" % (line.part, sum(rows.values()), len(wanted)))
+
+    def _fill(self, part: Part, line: Line) -> None:
+        """Write every object of every bucket; each is checked as it is written."""
+        with self._access.buckets(self._object_store(part.name)) as buckets:
+            for bucket in buckets:
+                packs = packs_of(part, bucket.name)
+                files = [pack.file for pack in packs]
+                tally = unpack_bucket(self._store, files, self.request.key, self._manifest.encryption, bucket, self.progress)
+                wanted = sum(pack.objects for pack in packs)
+                if tally.objects != wanted:
+                    raise EngineError(
+                        "the bucket has not the objects that were saved",
+                        subject=bucket.where,
+                        expected="%d objects" % wanted,
+                        found="%d objects" % tally.objects,
+                        next_step="run restore again; what is there is not written twice",
+                    )
+                self.progress.say(part.component, "restored %s: %d objects, %.1f MB" % (bucket.where, tally.objects, tally.bytes / 1e6))
+
+
+def _kind_of(file: BackupFile) -> str:
+    """``notebooks.kubeflow.org`` of ``<id>/objects/notebooks.kubeflow.org.jsonl.gz``."""
+    return file.name.rsplit("/", 1)[-1].split(".jsonl", 1)[0]
+
+
+def _is_early(file: BackupFile) -> bool:
+    """Whether a kind comes before the data: profiles and the built-in kinds of their namespaces."""
+    kind = _kind_of(file)
+    built_in = {gathering.Kind(resource).name for resource in (*gathering.TENANT_KINDS, gathering.CLAIMS)}
+    return kind == "profiles.kubeflow.org" or kind in built_in

@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, mlplatform.kubeflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hop from MinIO to SeaweedFS with data: both are the real programs, reached through the API server inside "their" pods.
+
+The pods are simulated: what kwok's kubelet answers for them are the servers that run beside the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Tuple
+
+import pytest
+
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.backing_up import BackupRequest, BackupRun
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copying import Bucket, tally_bucket
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.dumping import Login, MySql
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import sure
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import list_objects, put_object
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.transports import LocalCommand, find_pod
+from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
+
+from . import mariadb_support, s3_support
+from .conftest import client_of
+from .support import COLLECTIONS, EXHAUSTIVE, lines, request_for
+from .upgrade_support import problems, story, upgrade
+
+ACKS = ("ack-v1.11.0-training-jobs",)
+RUNS, OBJECTS = (10_000, 20_000) if EXHAUSTIVE else (100, 400)
+KILLS = 20
+KWOK = "/apis/kwok.x-k8s.io/v1alpha1"
+PIPELINES = ("cachedb", "metadb", "mlpipeline")
+# The keys of the platform's own Secret.
+KEYS = ("minio", "minio123")
+
+
+@dataclass
+class Data:
+    """What runs beside the sandboxes."""
+
+    database: mariadb_support.Server
+    old: s3_support.Server
+    new: s3_support.Server
+    folder: Path
+
+    def rows(self) -> Dict[str, int]:
+        """Of every table of pipelines."""
+        return MySql(LocalCommand(), Login("root", "", socket=self.database.socket), "the test's").row_counts(PIPELINES)
+
+
+@pytest.fixture(name="data", scope="module")
+def _data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Data]:
+    """A filled database and a filled MinIO, and an empty SeaweedFS."""
+    if not s3_support.has_seaweedfs():
+        pytest.skip("SeaweedFS is not built yet: make test-all does that")
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3_support, "KEYS", KEYS)
+        data = Data(mariadb_support.start(folder / "db"), s3_support.minio(folder / "minio"), s3_support.seaweedfs(folder / "weed"), folder)
+        try:
+            mariadb_support.fill(data.database, RUNS)
+            data.database.sql("ALTER USER root@localhost IDENTIFIED BY '';")
+            for server in (data.old, data.new):
+                server.start()
+                server.make("mlpipeline")
+            s3_support.fill(data.old.bucket("mlpipeline"), s3_support.artifacts(OBJECTS))
+            yield data
+        finally:
+            data.database.stop()
+            data.old.kill()
+            data.new.kill()
+
+
+@pytest.fixture(name="with_data")
+def _with_data(data: Data, clone: Callable[..., Sandbox], installed: Callable[[str], Path]) -> Callable[[], Sandbox]:
+    """Makes a sandbox with v1.10.2 whose simulated pods answer with these servers; SeaweedFS is empty."""
+
+    def make() -> Sandbox:
+        sandbox = clone(installed("v1.10.2"), release="v1.10.2", real=True, exec=True)
+        client = client_of(sandbox)
+        ports = [(9000, data.old.endpoint), (8333, data.new.endpoint)]
+        forwards = [{"ports": [port], "target": {"address": "127.0.0.1", "port": int(where.rsplit(":", 1)[1])}} for port, where in ports]
+        spec = {"selector": {"matchNamespaces": ["kubeflow"]}, "forwards": forwards}
+        client.create(
+            KWOK + "/clusterportforwards",
+            {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterPortForward", "metadata": {"name": "stores"}, "spec": spec},
+        )
+        pod = find_pod(Api.connect(str(sandbox.kubeconfig)), "kubeflow", deployment="mysql")
+        shim = data.folder / ("shim-%d" % len(list(data.folder.iterdir())))
+        client.create(KWOK + "/namespaces/kubeflow/execs", mariadb_support.in_pod(shim, "kubeflow", pod, data.database))
+        bucket = data.new.bucket("mlpipeline")
+        for item in list(list_objects(bucket)):
+            bucket.call("delete_object", item.key)
+        return sandbox
+
+    return make
+
+
+def saved(sandbox: Sandbox, place: Path) -> None:
+    """The data of pipelines, through the API server; recorded in the cluster."""
+    request = BackupRequest(
+        sandbox.name, str(place), str(sandbox.kubeconfig), parts=("database/pipelines", "objectstore/pipelines"), run_id="a-test"
+    )
+    manifest = sure(BackupRun(request, lines(sandbox.name)).run().manifest)
+    assert sure(manifest.part("objectstore", "pipelines")).counts["objects"] == OBJECTS
+
+
+def content(bucket: Bucket) -> Tuple[int, int, str]:
+    """Objects, bytes, and a digest of every byte."""
+    tally = tally_bucket(bucket, checksums=True)
+    return tally.objects, tally.bytes, tally.digest
+
+
+def test_nothing_is_lost_from_minio_to_seaweedfs(data: Data, with_data: Callable[[], Sandbox], tmp_path: Path) -> None:
+    """A backup answers, the hop copies; the old store, its claim and the database stay as they were.
+
+    An object that somebody wrote to the new store meanwhile is newer than the old one and stays. Who said that he copies
+    himself is left alone: the other tests of upgrades say so, and have no store to copy from.
+    """
+    sandbox = with_data()
+    old, new = data.old.bucket("mlpipeline"), data.new.bucket("mlpipeline")
+    before, rows = content(old), data.rows()
+    assert before[0] == OBJECTS and content(new)[0] == 0
+    refused = upgrade(sandbox, "v1.11.0", ACKS)
+    assert "copy-v1.11.0-object-store" in problems(refused) and content(new)[0] == 0
+    saved(sandbox, tmp_path / "b")
+    key = next(iter(list_objects(old, limit=1))).key
+    kept_old = b"".join(old.call("get_object", key)["Body"].iter_chunks())
+    put_object(new, key, b"written after the switch")
+    journey = upgrade(sandbox, "v1.11.0", ACKS)
+    assert story(journey) == [("v1.10.2", "v1.11.0", "done")], problems(journey)
+    (copied,) = journey.hops[0].copied
+    assert (copied.objects, copied.bytes, copied.skipped, copied.newer) == (OBJECTS, before[1], 1, 1)
+    assert b"".join(new.call("get_object", key)["Body"].iter_chunks()) == b"written after the switch"
+    put_object(new, key, kept_old)
+    assert content(new) == content(old) == before
+    assert data.rows() == rows
+    kept = {str(ref) for ref in journey.hops[0].kept}
+    assert {"PersistentVolumeClaim kubeflow/minio-pvc", "Deployment.apps kubeflow/minio"} <= kept
+    assert find_pod(Api.connect(str(sandbox.kubeconfig)), "kubeflow", deployment="minio")
+    assert upgrade(sandbox, "v1.11.0").hops[0].copied == (), "what is done is not done again"
+
+
+_KILLED = """
+import json, os, signal, sys, threading
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.session import Request
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.upgrading import Upgrader
+
+told = json.loads(sys.argv[1])
+seconds, acks = told.pop("seconds"), tuple(told.pop("acks"))
+threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+Upgrader(Request(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}), acks, Silent()).run()
+os._exit(0)
+"""
+
+
+def killed_after(sandbox: Sandbox, acks: Tuple[str, ...], seconds: float) -> bool:
+    """Upgrade in a process that is killed after so many seconds; whether it was."""
+    told: Dict[str, Any] = {key: value for key, value in vars(request_for(sandbox, "v1.11.0")).items() if key != "policy"}
+    process = subprocess.run(
+        [sys.executable, "-c", _KILLED, json.dumps({**told, "seconds": seconds, "acks": acks})],
+        env={**os.environ, "PYTHONPATH": str(COLLECTIONS)},
+        timeout=600.0,
+        check=False,
+    )
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode != 0
+
+
+@pytest.mark.skipif(not EXHAUSTIVE, reason="a hop for each moment; other kills of hops are in test_upgrade")
+def test_a_killed_hop_with_data_ends_as_an_undisturbed_one(data: Data, with_data: Callable[[], Sandbox]) -> None:
+    """At whatever moment it was killed, in the copy too."""
+    random.seed(11)
+    acks = (*ACKS, "copy-v1.11.0-object-store", "ack-v1.11.0-mysql-8.4")
+    before, rows = content(data.old.bucket("mlpipeline")), data.rows()
+    killed = 0
+    for _number in range(KILLS):
+        sandbox = with_data()
+        killed += killed_after(sandbox, acks, random.uniform(3.0, 30.0))
+        journey = upgrade(sandbox, "v1.11.0", acks)
+        assert [hop.state for hop in journey.hops] == ["done"], problems(journey)
+        assert content(data.new.bucket("mlpipeline")) == content(data.old.bucket("mlpipeline")) == before
+        assert data.rows() == rows
+        assert find_pod(Api.connect(str(sandbox.kubeconfig)), "kubeflow", deployment="minio")
+    assert killed >= KILLS * 0.6, "%d of %d were killed in time" % (killed, KILLS)
