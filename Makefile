@@ -65,7 +65,9 @@ test-all: dev-env ## the tests with everything that takes long (every fault, 20 
 fresh: ## make quickstart in a clean clone with an empty cache, for both releases (half an hour)
 	@scripts/fresh.sh 26.03 v1.10.2
 
-bench: dev-env ## install and no-op beside kustomize with kubectl and kubernetes.core
+bench: dev-env ## install, no-op and backup beside kubectl, kubernetes.core and rclone
+	@scripts/mariadb.sh
+	@scripts/rclone.sh
 	@PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python tests/benchmarks/bench.py
 
 docs: dev-env ## write the README of every role from its argument specs

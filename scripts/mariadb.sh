@@ -13,6 +13,7 @@ if [ -z "$missing" ]; then
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Not found:$missing. Installing MariaDB's programs"
+    apt-get update -qq >/dev/null || true  # lists that are old or missing know no package
     apt-get install -qq -y --no-install-recommends mariadb-server-core mariadb-client >/dev/null
 else
     echo "Not found:$missing. Next: install MariaDB, on Debian 'apt install mariadb-server-core mariadb-client'." >&2

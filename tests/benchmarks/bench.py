@@ -27,6 +27,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import yaml
 from day2 import HOP, Day2
+from dump_bench import dump
+from objects_bench import Objects
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.catalogue import Catalogue, Component, resolve
@@ -270,6 +272,19 @@ class Bench:
         self.rendering()
         self.installing()
         self.day2()
+        self.data()
+
+    def data(self) -> None:
+        """Backups of many small objects and of many runs, beside the programs that people use for it."""
+        found = Objects(self.folder / "objects", self.progress).compare()
+        other = found.rclone.seconds if found.rclone is not None else None
+        dumped = dump(self.folder)
+        self.lines += [
+            Line("backup of 200,000 objects", found.ours.seconds, other, "rclone copy", "s", 1.0, relative=True),
+            Line("  memory", found.ours.peak_mb, found.rclone.peak_mb if found.rclone else None, "rclone copy", "MB", 400.0),
+            Line("backup of 10,000 runs", dumped.ours, dumped.theirs, "mariadb-dump|gzip", "s", 2.0, relative=True),
+            Line("  memory", dumped.peak_mb, None, "", "MB", 16.0),
+        ]
 
     def installing(self) -> None:
         """A first run and one that changes nothing, beside what people do today."""

@@ -104,7 +104,8 @@ def test_an_install_by_the_one_liner_is_taken_over_whole(release: str, sandboxes
     audit = Audit(sandbox)
     outcome = healthy(converge(sandbox, release, components=components, policy=policy))
     assert outcome.plan is not None and not [item for item in outcome.plan.writes if item.verdict is Verdict.RESTART]
-    assert audit.rejected() == []
+    # A controller may write the status of what is just being taken over (autoscalers): that is seen by its 409, and read again.
+    assert [refused for refused in audit.rejected() if not refused.endswith(": 409")] == []
     after = Cluster(sandbox).objects(objects, versions)
     changed = _changed(without_our_marks(before), without_our_marks(after))
     assert changed == []
