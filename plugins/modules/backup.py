@@ -45,6 +45,10 @@ options:
     type: bool
     default: true
 attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
   idempotent:
     support: none
     details: Every run makes a backup.

@@ -26,6 +26,10 @@ options:
     type: bool
     default: false
 attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
   idempotent:
     support: full
 seealso:

@@ -45,6 +45,10 @@ options:
     type: int
     default: 900
 attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
   idempotent:
     support: partial
     details: Objects are written once. A database is loaded again.
