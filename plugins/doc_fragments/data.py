@@ -17,7 +17,7 @@ options:
     type: path
     required: true
   s3:
-    description: How the bucket of O(place) is reached. Needs the Python library boto3.
+    description: How the bucket of O(place) is reached. Needs the Python library botocore.
     type: dict
     default: {}
     suboptions:
@@ -28,7 +28,7 @@ options:
         description: Its region.
         type: str
       access_key:
-        description: The access key. Left empty, the usual places of boto3 are asked.
+        description: The access key. Left empty, the usual places of botocore are asked.
         type: str
       secret_key:
         description: The secret key.

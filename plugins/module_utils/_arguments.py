@@ -61,7 +61,8 @@ CATALOGUE_INFO: Dict[str, Dict[str, Any]] = {
 S3: Dict[str, Dict[str, Any]] = {
     "endpoint": {"type": "str"},
     "region": {"type": "str"},
-    "access_key": {"type": "str"},
+    # A name, like that of an account; the secret is the other one.
+    "access_key": {"type": "str", "no_log": False},
     "secret_key": {"type": "str", "no_log": True},
     "ca_file": {"type": "path"},
 }

@@ -8,15 +8,26 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
+import tarfile
 import threading
-from typing import Any, Callable, Dict, List, Optional, Tuple
+import zlib
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import botocore.exceptions
+import pytest
 
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine import copying, objectwork, packs, s3
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copying import Pack, Tally, pack_bucket, unpack_bucket
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.encrypting import BackupKey
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import Bucket, Client
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.stores import FolderStore
 
 NOW = datetime.datetime(2026, 11, 24, 18, 45, tzinfo=datetime.timezone.utc)
 HEADERS = ("ContentType", "ContentEncoding", "Metadata")
+PLAIN = BackupKey()
+FOLDER = "20261124T184500Z-site/objects"
 
 
 def refusal(code: str, message: str = "") -> botocore.exceptions.ClientError:
@@ -164,3 +175,57 @@ class Memory:
         self._begin("abort_multipart_upload", told)
         self.uploads.pop(told["UploadId"], None)
         return {}
+
+
+# ------------------------------------------------------------------ backups of it
+
+
+@pytest.fixture(name="memory")
+def _memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> FolderStore:
+    return FolderStore(str(tmp_path / "backups"))
+
+
+@pytest.fixture(name="small")
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is more than 5000 bytes is large here; tar's own blocks cost nothing, so that packs are easy to foresee."""
+    for module in (objectwork, packs, copying):
+        monkeypatch.setattr(module, "WHOLE", 5000)
+    for name, value in (("PART", 1000), ("PIECE", 100)):
+        monkeypatch.setattr(s3, name, value)
+    monkeypatch.setattr(packs, "OVERHEAD", 0)
+
+
+def objects(count: int, size: int = 100) -> Iterator[Tuple[str, bytes]]:
+    """So many small ones, no two the same."""
+    return ((("run-%02d/%04d" % (number // 10, number)), (b"%06d" % number * size)[:size]) for number in range(count))
+
+
+def backup(memory: Memory, store: FolderStore, done: Sequence[Pack] = (), key: BackupKey = PLAIN, pack_bytes: int = 1000) -> List[Pack]:
+    """All packs."""
+    return list(pack_bucket(memory.bucket(), store, FOLDER, key, done, Silent(), pack_bytes=pack_bytes, workers=4))
+
+
+def restore(store: FolderStore, found: Sequence[Pack], memory: Memory, key: BackupKey = PLAIN, encryption: str = "") -> Tally:
+    """Into a bucket."""
+    return unpack_bucket(store, [pack.file for pack in found], key, encryption, memory.bucket("new"), Silent(), workers=4)
+
+
+def total(found: Sequence[Pack]) -> Tally:
+    """What the packs say in all."""
+    tally = Tally()
+    for pack in found:
+        tally.add(pack.tally)
+    return tally
+
+
+def members(store: FolderStore, pack: Pack) -> Dict[str, tarfile.TarInfo]:
+    """A pack as a person's tar reads it."""
+    plain = zlib.decompress(b"".join(store.get(pack.file.name)), 31)
+    assert plain.endswith(bytes(1024)) and not len(plain) % 512  # as every tar wants its end
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        return {member.name: member for member in tar.getmembers()}

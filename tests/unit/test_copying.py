@@ -5,36 +5,31 @@
 
 from __future__ import annotations
 
-import io
 import json
-import random
-import tarfile
-import zlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List
 
 import pytest
 
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine import copying, objectwork, packs, s3
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine import copying, s3
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copying import (
     Pack,
     Tally,
     copy_bucket,
     pack_bucket,
     tally_bucket,
-    unpack_bucket,
 )
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.encrypting import BackupKey, packed
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.stores import FolderStore
 
-from .s3_support import NOW, Memory, refusal
+from .s3_support import FOLDER, NOW, PLAIN, Memory, _memory, _small, _store, backup, members, objects, refusal, restore, total
 
-PLAIN = BackupKey()
-FOLDER = "20261124T184500Z-site/objects"
+__all__ = ["_memory", "_small", "_store"]
+pytestmark = pytest.mark.usefixtures("small")
+
 ODD_KEYS = (
     "a b",
     "Grüße/日本.txt",
@@ -51,57 +46,6 @@ ODD_KEYS = (
     "\U0001f600",
     "-rf",
 )
-
-
-@pytest.fixture(name="memory")
-def _memory() -> Memory:
-    return Memory()
-
-
-@pytest.fixture(name="store")
-def _store(tmp_path: Path) -> FolderStore:
-    return FolderStore(str(tmp_path / "backups"))
-
-
-@pytest.fixture(name="small", autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is more than 5000 bytes is large here; tar's own blocks cost nothing, so that packs are easy to foresee."""
-    for module in (objectwork, packs, copying):
-        monkeypatch.setattr(module, "WHOLE", 5000)
-    for name, value in (("PART", 1000), ("PIECE", 100)):
-        monkeypatch.setattr(s3, name, value)
-    monkeypatch.setattr(packs, "OVERHEAD", 0)
-
-
-def objects(count: int, size: int = 100) -> Iterator[Tuple[str, bytes]]:
-    """So many small ones, no two the same."""
-    return ((("run-%02d/%04d" % (number // 10, number)), (b"%06d" % number * size)[:size]) for number in range(count))
-
-
-def backup(memory: Memory, store: FolderStore, done: Sequence[Pack] = (), key: BackupKey = PLAIN, pack_bytes: int = 1000) -> List[Pack]:
-    """All packs."""
-    return list(pack_bucket(memory.bucket(), store, FOLDER, key, done, Silent(), pack_bytes=pack_bytes, workers=4))
-
-
-def restore(store: FolderStore, found: Sequence[Pack], memory: Memory, key: BackupKey = PLAIN, encryption: str = "") -> Tally:
-    """Into a bucket."""
-    return unpack_bucket(store, [pack.file for pack in found], key, encryption, memory.bucket("new"), Silent(), workers=4)
-
-
-def total(found: Sequence[Pack]) -> Tally:
-    """What the packs say in all."""
-    tally = Tally()
-    for pack in found:
-        tally.add(pack.tally)
-    return tally
-
-
-def members(store: FolderStore, pack: Pack) -> Dict[str, tarfile.TarInfo]:
-    """A pack as a person's tar reads it."""
-    plain = zlib.decompress(b"".join(store.get(pack.file.name)), 31)
-    assert plain.endswith(bytes(1024)) and not len(plain) % 512  # as every tar wants its end
-    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
-        return {member.name: member for member in tar.getmembers()}
 
 
 # ------------------------------------------------------------------ round trips
@@ -131,16 +75,17 @@ def test_packs_hold_about_what_they_may_and_large_objects_are_alone(memory: Memo
     assert found[1].first == found[1].last == "run-00/0004-large"
 
 
-@pytest.mark.parametrize("key", ODD_KEYS)
-def test_any_key_comes_back_exactly_and_is_harmless_in_the_tar_file(memory: Memory, store: FolderStore, key: str) -> None:
+def test_any_key_comes_back_exactly_and_is_harmless_in_the_tar_file(memory: Memory, store: FolderStore) -> None:
     """Extracted by a person's tar, too."""
-    memory.fill((key, b"x"))
-    found = backup(memory, store)
+    memory.fill(*((key, key.encode()) for key in ODD_KEYS))
+    found = backup(memory, store, pack_bytes=100_000)
     other = Memory()
     restore(store, found, other)
-    assert other.plain() == {key: b"x"}
-    (name,) = members(store, found[0])
-    assert not name.startswith("/") and name.isprintable() and not {"", ".", ".."} & set(name.split("/"))
+    assert other.plain() == {key: key.encode() for key in ODD_KEYS}
+    names = members(store, found[0])
+    assert len(names) == len(ODD_KEYS)
+    for name in names:
+        assert not name.startswith("/") and name.isprintable() and not {"", ".", ".."} & set(name.split("/")), name
 
 
 def test_an_empty_bucket_has_no_packs(memory: Memory, store: FolderStore) -> None:
@@ -167,7 +112,7 @@ def test_the_same_bucket_gives_the_same_bytes(memory: Memory, store: FolderStore
 # ------------------------------------------------------------------ going on
 
 
-@pytest.mark.parametrize("stop", [0, 1, 2, 3])
+@pytest.mark.parametrize("stop", [0, 1, 3])
 @pytest.mark.parametrize("folders_first", [False, True])
 def test_a_backup_that_was_stopped_goes_on_after_its_last_pack(memory: Memory, store: FolderStore, stop: int, folders_first: bool) -> None:
     """Nothing is read twice, nothing is missed; also with a store that lists folders before what is beside them."""
@@ -314,116 +259,6 @@ def test_an_error_of_one_object_stops_the_backup_and_names_it(memory: Memory, st
     assert [item.name for item in store.list()] == [FOLDER + "/00001.tar.gz"]
 
 
-# ------------------------------------------------------------------ packs that are not what they were
-
-
-def damaged(data: bytes) -> Mapping[str, bytes]:
-    """Ways in which a file may be another than it was."""
-    middle = len(data) // 2
-    return {
-        "cut off": data[:middle],
-        "one bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
-        "the last byte": data[:-1] + bytes([data[-1] ^ 0x80]),
-        "longer": data + b"\0",
-        "empty": b"",
-        "another's": zlib.compress(b"x" * 10000),
-    }
-
-
-@pytest.mark.parametrize("how", sorted(damaged(b"xx")))
-@pytest.mark.parametrize("limit", [80 << 20, 10])
-def test_of_a_damaged_pack_nothing_is_written(
-    memory: Memory, store: FolderStore, how: str, limit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the packs before it everything is; and a large object, read as a stream, does not appear either."""
-    monkeypatch.setattr(copying, "HELD_PACK", limit)
-    memory.fill(("a", b"first"), ("b-large", bytes(range(251)) * 30), ("c", b"last"))
-    found = backup(memory, store)
-    name = found[1].file.name
-    store.put(name, [damaged(b"".join(store.get(name)))[how]])
-    other = Memory()
-    with pytest.raises(EngineError) as caught:
-        restore(store, found, other)
-    assert name in str(caught.value) and "use another backup" in str(caught.value)
-    assert other.plain() == {"a": b"first"} and other.uploads == {}
-
-
-@pytest.mark.parametrize("large", [False, True])
-def test_damage_at_the_end_of_a_long_pack_is_found_before_anything_is_there(
-    memory: Memory, store: FolderStore, large: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where it is read in pieces: objects that are held are written after the whole pack was checked, others appear then."""
-    noise = random.Random(1).randbytes(1_500_000)
-    monkeypatch.setattr(s3, "PART", 1 << 20)
-    if large:
-        monkeypatch.setattr(copying, "HELD_PACK", 10)
-        memory.fill(("large", noise))
-    else:
-        memory.fill(*(("%04d" % at, noise[at * 4000 : at * 4000 + 4000]) for at in range(370)))
-    (pack,) = backup(memory, store, pack_bytes=8 << 20)
-    store.put(pack.file.name, [damaged(b"".join(store.get(pack.file.name)))["the last byte"]])
-    other = Memory()
-    with pytest.raises(EngineError, match="cut off or changed"):
-        restore(store, [pack], other)
-    assert other.objects == {} and other.uploads == {}
-
-
-def test_a_large_object_appears_only_when_its_pack_was_read_to_the_end(
-    memory: Memory, store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its last byte comes out of the tar file before the damage is reached."""
-    monkeypatch.setattr(s3, "PART", 1 << 20)
-    monkeypatch.setattr(copying, "HELD_PACK", 10)
-    memory.fill(("large", bytes((2 << 20) - 3 * 512)))  # with its headers just two of the pieces that tar files are read in
-    (pack,) = backup(memory, store)
-    data = damaged(b"".join(store.get(pack.file.name)))["the last byte"]
-
-    class Late(FolderStore):
-        """The damage comes in a chunk of its own."""
-
-        def get(self, name: str) -> Iterator[bytes]:
-            return iter((data[:-8], data[-8:]))
-
-    other = Memory()
-    with pytest.raises(EngineError, match="cut off or changed"):
-        restore(Late(store.place), [pack], other)
-    assert other.objects == {} and other.uploads == {}
-
-
-@pytest.mark.parametrize(("size", "parts", "part"), [(100, 20, 5), (100, 7, 16), (40, 3, 16), (100, 13, 8), (1000, 16, 64), (100, 99, 0)])
-def test_the_size_of_parts_is_guessed_from_their_number(size: int, parts: int, part: int) -> None:
-    """In MiB; an object in one part has no number."""
-    assert copying._likely_part(size << 20, "%032x-%d" % (0, parts)) == part << 20
-    assert copying._likely_part(size << 20, "%032x" % 0) == 0
-
-
-def test_a_pack_that_is_missing_is_named(memory: Memory, store: FolderStore) -> None:
-    """Before anything of it, after everything in front of it."""
-    memory.fill(*objects(20))
-    found = backup(memory, store)
-    store.remove(found[1].file.name)
-    other = Memory()
-    with pytest.raises(EngineError, match="00002.tar.gz: the file is not there"):
-        restore(store, found, other)
-    assert len(other.plain()) == 10
-
-
-def test_a_file_that_is_no_pack_is_refused(memory: Memory, store: FolderStore) -> None:
-    """Though its digests are right: a tar file of somebody else, and none at all."""
-    memory.fill(("x", b"1"))
-    (pack,) = backup(memory, store)
-    foreign = io.BytesIO()
-    with tarfile.open(fileobj=foreign, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("x"), io.BytesIO())
-    for content in (foreign.getvalue(), b"no tar file at all " * 100, tarfile.TarInfo("x").tobuf()[:100]):
-        counted = objectwork.Counted([content])
-        stored = store.put("x.tar.gz", packed(counted.chunks(), PLAIN))
-        file = replace(pack.file, name="x.tar.gz", size=stored.size, sha256=stored.sha256)
-        file = replace(file, plain_size=counted.size, plain_sha256=counted.digest.hexdigest())
-        with pytest.raises(EngineError, match="x.tar.gz in .*: it is no pack of objects"):
-            restore(store, [replace(pack, file=file)], Memory())
-
-
 # ------------------------------------------------------------------ from store to store
 
 
@@ -551,3 +386,10 @@ def test_what_the_target_has_in_a_newer_state_stays_if_that_is_asked_for(
         kept = {"a": b"newer", "c-large": b"newer"} if newer else {}
         assert other.plain() == {**memory.plain(), **kept, "z": b"own"}
         assert (tally.objects, tally.newer, tally.skipped) == (4, len(kept), len(kept))
+
+
+@pytest.mark.parametrize(("size", "parts", "part"), [(100, 20, 5), (100, 7, 16), (40, 3, 16), (100, 13, 8), (1000, 16, 64), (100, 99, 0)])
+def test_the_size_of_parts_is_guessed_from_their_number(size: int, parts: int, part: int) -> None:
+    """In MiB; an object in one part has no number."""
+    assert copying._likely_part(size << 20, "%032x-%d" % (0, parts)) == part << 20
+    assert copying._likely_part(size << 20, "%032x" % 0) == 0

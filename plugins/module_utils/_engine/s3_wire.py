@@ -132,7 +132,7 @@ class Wire:
             return None
         path = "%s/%s/%s" % (self._path, bucket, quote(key.encode("utf-8", "surrogatepass"), safe="/-_.~"))
         try:
-            answer = self._pool.urlopen(
+            answer = self._pool.request(
                 method, path, body=body, headers=self._signed(method, path, sha256, headers), redirect=False, preload_content=False
             )
         except (urllib3.exceptions.HTTPError, OSError):
