@@ -31,7 +31,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.uninst
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.kube import Client
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
-from .conftest import Sandboxes, client_of
+from .conftest import Sandboxes, client_of, wait_until
 from .platform_fixtures import Installed
 from .support import (
     EXHAUSTIVE,
@@ -132,6 +132,8 @@ def _uninstalled(built: Install, sandboxes: Sandboxes) -> Iterator[Uninstalled]:
     client, cluster = client_of(sandbox), Cluster(sandbox)
     new_tenant(sandbox, TENANT)
     users = work_of(TENANT, "26.03", cluster.api)
+    # What controllers make of it is there before anything is counted: one that comes later finds its kind going.
+    wait_until(client, "/apis/serving.knative.dev/v1/namespaces/%s/routes" % TENANT, lambda _route: True)
     client.patch(RUNTIME, {"metadata": {"finalizers": [HOLD]}})
     made = _leftovers(client, cluster.pods())
     before = look(sandbox)
