@@ -44,21 +44,6 @@ options:
     type: str
     default: auto
     choices: [auto, always, never]
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change, without changing anything.
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-  idempotent:
-    description: Run again with the same arguments and nothing else changed, it changes nothing.
-notes:
-  - The action of the same name runs on the controller, in the process of ansible-playbook; it refuses C(become) and C(async).
-requirements:
-  - kubernetes
-  - PyYAML
-  - jmespath
-author:
-  - mlplatform.kubeflow contributors (@mlplatform)
 """
 
     CLUSTER = r"""

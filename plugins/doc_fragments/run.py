@@ -67,6 +67,9 @@ options:
     type: str
     default: auto
     choices: [auto, always, never]
+"""
+
+    ENGINE = r"""
 attributes:
   check_mode:
     description: Can run in check mode and say what would change, without changing anything.

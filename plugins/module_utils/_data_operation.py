@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 from ._engine import present_backup as present
 from ._engine.backing_up import BackupRequest, BackupRun
@@ -56,6 +56,21 @@ def _common(arguments: Mapping[str, Any], cluster: str) -> Dict[str, Any]:
     }
 
 
+def _carried_out(
+    run: Union[BackupRun, RestoreRun], arguments: Mapping[str, Any], name: str, check: bool, body: Callable[[Any], Dict[str, Any]]
+) -> Tuple[Dict[str, Any], str]:
+    """(the result file's document, its path) of a run that came to its end, or of a plan in check mode."""
+    head = {"cluster": run.request.cluster, "check": check}
+    results = Results(arguments.get("results_dir") or "", name, run.request.run_id, head)
+    results.start()
+    try:
+        run.plan() if check else run.run()
+    except EngineError as error:
+        run.outcome.errors = (scrubbed(error, run.redactor),)
+    state = "failed" if run.outcome.errors else "ok"
+    return results.finish(state, run.redactor.scrub_all(body(run.outcome))), results.path
+
+
 @told
 def run_backup(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
     """The ``backup`` module; in check mode it says what it would save."""
@@ -67,16 +82,8 @@ def run_backup(arguments: Mapping[str, Any], cluster: str, check: bool, progress
         verify=bool(arguments.get("verify", True)),
     )
     run = BackupRun(asked, progress, guard)
-    results = Results(arguments.get("results_dir") or "", "backup", asked.run_id, {"cluster": asked.cluster, "check": check})
-    results.start()
-    outcome = run.outcome
-    try:
-        run.plan() if check else run.run()
-    except EngineError as error:
-        outcome.errors = (scrubbed(error, run.redactor),)
-    failed = bool(outcome.errors)
-    scrub = run.redactor.scrub_all
-    document = results.finish("failed" if failed else "ok", scrub(present.backup_json(outcome)))
+    document, path = _carried_out(run, arguments, "backup", check, present.backup_json)
+    outcome, failed, scrub = run.outcome, bool(run.outcome.errors), run.redactor.scrub_all
     shown = present.backup_plan_text(outcome, asked.place) if check else present.backup_text(outcome, asked.place)
     return {
         "changed": True if check and not failed else outcome.changed,
@@ -84,7 +91,7 @@ def run_backup(arguments: Mapping[str, Any], cluster: str, check: bool, progress
         "msg": scrub("\n".join(map(str, outcome.errors)) if failed else shown),
         "backup": document["backup"],
         "removed": document["removed"],
-        "results": results.path,
+        "results": path,
     }
 
 
@@ -99,23 +106,15 @@ def run_restore(arguments: Mapping[str, Any], cluster: str, check: bool, progres
         timeout=float(arguments.get("timeout") or 900),
     )
     run = RestoreRun(asked, progress, guard)
-    results = Results(arguments.get("results_dir") or "", "restore", asked.run_id, {"cluster": asked.cluster, "check": check})
-    results.start()
-    outcome = run.outcome
-    try:
-        run.plan() if check else run.run()
-    except EngineError as error:
-        outcome.errors = (scrubbed(error, run.redactor),)
-    failed = bool(outcome.errors)
-    scrub = run.redactor.scrub_all
-    document = results.finish("failed" if failed else "ok", scrub(present.restore_json(outcome)))
+    document, path = _carried_out(run, arguments, "restore", check, present.restore_json)
+    outcome, failed, scrub = run.outcome, bool(run.outcome.errors), run.redactor.scrub_all
     text = "\n".join([*map(str, outcome.errors), present.restore_text(outcome, check)]) if failed else present.restore_text(outcome, check)
     return {
         "changed": present.would_change(outcome) if check else outcome.changed,
         "failed": failed,
         "msg": scrub(text),
         "parts": document["parts"],
-        "results": results.path,
+        "results": path,
     }
 
 

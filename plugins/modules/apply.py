@@ -17,6 +17,7 @@ description:
     a run that was killed is resumed by running it again.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
 attributes:
   check_mode:

@@ -19,6 +19,7 @@ description:
   - The record of the cluster then says when and where the data of a component was saved, which answers acknowledgements of an upgrade.
 extends_documentation_fragment:
   - mlplatform.kubeflow.data
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.data.cluster
 options:
   recipients:

@@ -15,6 +15,7 @@ description:
   - With O(verify) every file is read and compared with its digest, and opened if there is a key for it.
 extends_documentation_fragment:
   - mlplatform.kubeflow.data
+  - mlplatform.kubeflow.run.engine
 options:
   identities:
     description: Age identities, the texts of identity files, that open the backups.

@@ -19,6 +19,7 @@ description:
   - What controllers fill at run time is no drift, and neither are fields that somebody added beside ours.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
 options:
   fail:

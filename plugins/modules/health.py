@@ -16,6 +16,7 @@ description:
   - Fails if anything is not healthy, with the first cause of each component.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
 attributes:
   check_mode:

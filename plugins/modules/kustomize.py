@@ -16,6 +16,7 @@ description:
   - Renders are cached by content; one with patches of the user is never cached.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
 
 attributes:
   check_mode:

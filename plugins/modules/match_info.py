@@ -16,6 +16,7 @@ description:
     O(mlplatform.kubeflow.plan#module:adopt) set to V(all).
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
 attributes:
   check_mode:

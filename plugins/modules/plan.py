@@ -18,6 +18,7 @@ description:
   - Leaves C(plan.json) behind, and beside it C(plan.html), a page that needs no network.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
   - mlplatform.kubeflow.run.hop
 options:

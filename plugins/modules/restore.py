@@ -19,6 +19,7 @@ description:
   - Rows and objects are counted at the end. A run that was killed is gone on with by running it again.
 extends_documentation_fragment:
   - mlplatform.kubeflow.data
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.data.cluster
 options:
   backup:

@@ -15,6 +15,7 @@ description:
   - Of the options only those that lead to the cluster matter; the others are there so that the action group can be used.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
 attributes:
   check_mode:

@@ -21,6 +21,7 @@ description:
   - A run that was killed is resumed by running it again. Run again after its end it changes nothing.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
 options:
   to:

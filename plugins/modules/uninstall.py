@@ -22,6 +22,7 @@ description:
     no effect here.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
 options:
   scope:

@@ -19,6 +19,7 @@ description:
     does.
 extends_documentation_fragment:
   - mlplatform.kubeflow.run
+  - mlplatform.kubeflow.run.engine
   - mlplatform.kubeflow.run.cluster
   - mlplatform.kubeflow.run.hop
 attributes:

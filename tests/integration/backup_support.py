@@ -26,7 +26,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.backin
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copying import tally_bucket
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, canonical
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.restoring import RestoreOutcome, RestoreRequest, RestoreRun
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import Bucket, connect, put_object
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import Bucket, connect, list_objects, put_object
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from . import mariadb_support
@@ -160,6 +160,12 @@ def data_of(site: Site) -> Tuple[List[str], Tuple[int, int, str]]:
     """(the checksum of every table, objects and bytes and digest of the bucket)."""
     tally = tally_bucket(site.bucket, checksums=True)
     return site.database.checksums(mariadb_support.SITE), (tally.objects, tally.bytes, tally.digest)
+
+
+def empty_bucket(site: Site) -> None:
+    """Nothing is in the pipelines' bucket."""
+    for item in list(list_objects(site.bucket)):
+        site.bucket.call("delete_object", item.key)
 
 
 # ------------------------------------------------------------------ an S3 server

@@ -36,6 +36,7 @@ from .backup_support import (
     Site,
     backup,
     data_of,
+    empty_bucket,
     fill,
     killed_backup,
     killed_restore,
@@ -224,17 +225,19 @@ def _figures(manifest: Any) -> Dict[str, Any]:
 
 
 def test_a_killed_restore_goes_on(full: Site, fresh: Site, saved: Path) -> None:
-    """Without being told once more that it may: what it had begun is noted in the cluster."""
+    """Nobody says that it may overwrite: the half that it left is no data, and what it had done is not touched again."""
     random.seed(7)
     wanted, data = users_objects(full), data_of(full)
-    settings: Dict[str, Any] = {"overwrite": ["all"], "confirm": fresh.sandbox.name}
     killed = 0
     for _number in range(KILLS):
         fresh.database.empty()
-        killed += killed_restore(fresh, saved, PASSPHRASE, random.uniform(1.0, 8.0), settings) == -signal.SIGKILL
-        restore(fresh, saved, key=KEY, confirm=fresh.sandbox.name, overwrite=("all",))
+        empty_bucket(fresh)
+        killed += killed_restore(fresh, saved, PASSPHRASE, random.uniform(1.0, 8.0), {}) == -signal.SIGKILL
+        restore(fresh, saved, key=KEY)
         assert users_objects(fresh) == wanted
         assert data_of(fresh) == data
+        with pytest.raises(EngineError, match="there is data already"):
+            restore(fresh, saved, key=KEY)
     assert killed >= KILLS / 2, "%d of %d were killed in time" % (killed, KILLS)
 
 
@@ -250,11 +253,10 @@ def test_a_damaged_backup_is_named(saved: Path, fresh: Site, tmp_path: Path) -> 
     store = open_store(str(place))
     problems = verify(store, manifests(store)[0], KEY, Silent()).problems
     assert len(problems) == 1 and "katib.sql" in str(problems[0]) and problems[0].next_step
-    before = data_of(fresh)[1]
+    before = data_of(fresh)
     with pytest.raises(EngineError, match=r"katib\.sql"):
         restore(fresh, place, key=KEY, parts=("database/katib",), overwrite=("all",), confirm=fresh.sandbox.name)
-    assert data_of(fresh)[1] == before
-    restore(fresh, saved, key=KEY, parts=("database/katib",), overwrite=("all",), confirm=fresh.sandbox.name)
+    assert data_of(fresh) == before, "what is there is not given up for a dump that cannot be played"
     dump.write_bytes(whole[:-1])
     (listed,) = listing(store)
     assert "katib.sql" in listed.problem and not listed.usable
@@ -317,7 +319,8 @@ def test_the_playbooks_save_list_and_restore(full: Site, fresh: Site, tmp_path: 
     assert "encrypted with a passphrase" in shown
     for secret in (PASSPHRASE, mariadb_support.PASSWORD, SECRET_KEY):
         assert secret not in shown
-    assert [line for line in shown.splitlines() if len(line) > 100 and "backups" not in line and "=" not in line] == []
+    ours = [line for line in shown.splitlines() if line.startswith(("backup ", "  ", "Values"))]
+    assert len(ours) >= 6 and [line for line in ours if len(line) > 80 and str(tmp_path) not in line] == []
     reach = fresh.reach()
     told = {**variables, "kubeflow_backup_databases": _as_list(reach["databases"]), "kubeflow_backup_stores": _as_list(reach["stores"])}
     there = inventory(tmp_path / "new", [fresh.sandbox], **told, kubeflow_restore_parts=["objects"])

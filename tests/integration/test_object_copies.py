@@ -29,7 +29,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copyin
     tally_bucket,
     unpack_bucket,
 )
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.encrypting import HAS_PYRAGE, BackupKey
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.encrypting import BackupKey
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.stores import FolderStore, Store
@@ -120,8 +120,6 @@ def test_a_bucket_comes_back_from_a_backup_as_it_was(
     source: Bucket, store_of: Callable[[str], Server], tmp_path: Path, kind: str, encrypted: bool
 ) -> None:
     """Every byte and what it carries; restored twice with the same result; and no key of an object is a file's name."""
-    if encrypted and not HAS_PYRAGE:
-        pytest.skip("pyrage is not installed")
     key = BackupKey(passphrase="correct horse") if encrypted else PLAIN
     store, target = FolderStore(str(tmp_path / "backups")), new_bucket(store_of(kind))
     packs = packed(source, store, key=key)
@@ -154,8 +152,6 @@ def test_a_backup_lies_in_a_bucket_as_well(source: Bucket, store_of: Callable[[s
 
 def test_another_key_opens_nothing(source: Bucket, store_of: Callable[[str], Server], tmp_path: Path) -> None:
     """And nothing is written."""
-    if not HAS_PYRAGE:
-        pytest.skip("pyrage is not installed")
     store, target = FolderStore(str(tmp_path / "backups")), new_bucket(store_of("minio"))
     key = BackupKey(passphrase="correct horse")
     pack = next(pack_bucket(source, store, FOLDER, key, (), Silent(), pack_bytes=MB))

@@ -24,7 +24,7 @@ from .catalogue import Catalogue, Release
 from .copying import Pack, pack_bucket
 from .data_access import Access
 from .data_places import Database, ObjectStore
-from .dumping import DumpCounts, read_back
+from .dumping import DumpCounts, MySql, read_back
 from .encrypting import BackupKey
 from .errors import EngineError, sure
 from .gathering import Count, Kind
@@ -220,7 +220,9 @@ class BackupRun:
         """Bytes that the databases will need at most; what an object store holds is only known when it is listed."""
         total = 0
         for database in self._databases():
-            total += self._access.mysql(database).size(database.databases)
+            server = self._access.mysql(database)
+            names = _there(server, database)
+            total += server.size(names) if names else 0
         return total
 
     def _databases(self) -> Iterator[Database]:
@@ -303,17 +305,19 @@ class BackupRun:
     def _save_database(self, manifest: Manifest, name: str) -> Manifest:
         database = next(one for one in self._databases() if one.name == name)
         server, started = self._access.mysql(database), now()
-        names = [one for one in database.databases if one in server.databases()]
+        names = _there(server, database)
         missing = sorted(set(database.databases) - set(names))
         if missing:
             self.progress.say(database.component, "database %s has no schema %s: nothing to save of it" % (name, ", ".join(missing)))
-        counts = DumpCounts()
-        file = self._file(manifest, "databases/%s.sql" % name, self._rated(server.dump(names, counts), "database %s" % name))
-        if self.request.verify:
-            self._read_back(file, counts, "database %s" % name)
+        counts, files = DumpCounts(), []
+        if names:
+            dump = self._rated(server.dump(names, counts), "database %s" % name)
+            files.append(self._file(manifest, "databases/%s.sql" % name, dump))
+        if files and self.request.verify:
+            self._read_back(files[0], counts, "database %s" % name)
         numbers = {"rows": sum(counts.rows.values()), "tables": len(counts.rows)}
         details = {"rows": dict(counts.rows), "server": counts.server, "databases": names, "engine": database.engine}
-        return manifest.with_part(self._done(DATABASE, name, database.component, started, [file], numbers, **details))
+        return manifest.with_part(self._done(DATABASE, name, database.component, started, files, numbers, **details))
 
     def _read_back(self, file: BackupFile, counts: DumpCounts, subject: str) -> None:
         """A dump counts when it can be read: its key opens it, it is whole, and it has as many rows as were written.
@@ -390,6 +394,12 @@ class BackupRun:
             self.progress.say("", "removing backup %s" % one)
             remove(self._store, one)
         self.outcome.removed = tuple(gone)
+
+
+def _there(server: MySql, database: Database) -> List[str]:
+    """The databases that there are: a component makes some of them only when it needs them."""
+    known = server.databases()
+    return [name for name in database.databases if name in known]
 
 
 def packs_of(part: Part, bucket: str) -> List[Pack]:

@@ -81,7 +81,9 @@ def _unpacks(
     subject = "%s in %s" % (file.name, store.place)
     source = _Reader(_plain(store, file, key, encryption, subject))
     try:
-        with tarfile.open(fileobj=source, mode="r|", bufsize=1 << 20, encoding="utf-8") as tar:  # type: ignore[call-overload]
+        reading: Any = source  # a stream needs only read(), and the list of members is in no type description
+        with tarfile.open(fileobj=reading, mode="r|", bufsize=1 << 20, encoding="utf-8") as opened:
+            tar: Any = opened
             while True:
                 member = tar.next()
                 if member is None:

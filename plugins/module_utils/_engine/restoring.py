@@ -139,7 +139,7 @@ class RestoreRun:
         self._discovery: Discovery = self._api.discover()
         kinds = gathering.custom_kinds(self._api, self._discovery)
         self._has_status = {(kind.resource.group, kind.resource.kind): kind.has_status for kind in kinds}
-        self._begun = self._marked()
+        self._read_mark()
         self.outcome.clock.lap("connect")
 
     def _find(self) -> Manifest:
@@ -203,12 +203,12 @@ class RestoreRun:
                 next_step="if that is what you want, set kubeflow_confirm to %s" % self.request.cluster,
             )
 
-    def _marked(self) -> Set[str]:
-        """The parts that an unfinished restore of this backup had begun."""
-        mark = self._api.get(CONFIG_MAPS, OUR_NAMESPACE, MARK)
-        data = (mark or {}).get("data") or {}
-        begun = set(json.loads(data.get("parts", "[]"))) if data.get("backup") == self._manifest.id else set()
-        return begun - {OBJECTS}  # what is made of them is not made twice; whether others are replaced is asked every time
+    def _read_mark(self) -> None:
+        """What an unfinished restore of this backup had begun, and what it had done."""
+        data = (self._api.get(CONFIG_MAPS, OUR_NAMESPACE, MARK) or {}).get("data") or {}
+        mine = data.get("backup") == self._manifest.id
+        self._begun: Set[str] = set(json.loads(data.get("begun", "[]"))) if mine else set()
+        self._done: Set[str] = set(json.loads(data.get("done", "[]"))) if mine else set()
 
     # ---------------------------------------------------------------- the plan
 
@@ -229,11 +229,18 @@ class RestoreRun:
 
     def _may_overwrite(self, line: Line) -> bool:
         named = ALL in self.request.overwrite or line.kind in self.request.overwrite or line.part in self.request.overwrite
-        return (named and self.request.confirm == self.request.cluster) or line.part in self._begun
+        return named and self.request.confirm == self.request.cluster
 
     def _guarded(self, line: Line, what: str) -> None:
-        """A part whose data would be replaced is refused unless a person said so."""
-        if not self._may_overwrite(line):
+        """A part whose data would be replaced is refused unless a person said so.
+
+        What a run was killed in the middle of is no data yet and is written again; what it had done is not touched again.
+        """
+        if self._may_overwrite(line) or line.part in self._begun:
+            return
+        if line.part in self._done:
+            line.state = "done"
+        else:
             line.stop = "there is data already: %s" % what
             line.next_step = "to replace it, name %s in kubeflow_restore_overwrite and set kubeflow_confirm to %s" % (
                 line.part,
@@ -281,6 +288,9 @@ class RestoreRun:
         line.there = {"rows": sum(rows.values()), "tables": len(rows)}
         if line.there["rows"]:
             self._guarded(line, "%(rows)d rows in %(tables)d tables" % line.there)
+        for file in part.files:  # the old data goes before the new comes: what comes has to be whole, and the key the right one
+            for _chunk in self._plain(file):
+                pass
 
     def _look_store(self, part: Part, line: Line) -> None:
         with self._access.buckets(self._object_store(part.name)) as buckets:
@@ -316,7 +326,6 @@ class RestoreRun:
         self._refuse()
         ensure_namespace(self._api)
         with Lock(self._api, self.request.run_id, self.request.lock_timeout, self.progress):
-            self._mark({line.part for line in self.outcome.lines})
             self.outcome.changed = True
             self._carry_out()
             self._unmark()
@@ -334,10 +343,12 @@ class RestoreRun:
             line.state = "done"
             self.outcome.clock.lap(line.part)
 
-    def _mark(self, parts: Set[str]) -> None:
-        """What has begun, before the first write of it."""
+    def _mark(self, begun: str, done: str = "") -> None:
+        """Which part is being written from now on, and which one has been."""
+        self._begun = (self._begun | {begun}) - {"", done}
+        self._done = (self._done | {done}) - {""}
         head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK, "namespace": OUR_NAMESPACE}}
-        data = {"backup": self._manifest.id, "parts": json.dumps(sorted(parts | self._begun))}
+        data = {"backup": self._manifest.id, "begun": json.dumps(sorted(self._begun)), "done": json.dumps(sorted(self._done))}
         self._api.apply(CONFIG_MAPS, {**head, "data": data}, force=True)
 
     def _unmark(self) -> None:
@@ -396,7 +407,9 @@ class RestoreRun:
         quiet.stop()
         for line in lines:
             put = self._load if line.kind == DATABASE else self._fill
+            self._mark(line.part)
             put(parts[(line.kind, line.name)], line)
+            self._mark("", done=line.part)
             line.state = "done"
             self.outcome.clock.lap(line.part)
         quiet.start()
@@ -404,11 +417,11 @@ class RestoreRun:
     def _load(self, part: Part, line: Line) -> None:
         """Play a dump, and count the rows of every table."""
         server = self._access.mysql(self._database(part.name))
-        (file,) = part.files
         names: Sequence[str] = part.details["databases"]
-        server.drop(names)
-        server.load(self._plain(file))
-        rows = server.row_counts(names)
+        for file in part.files:
+            server.drop(names)
+            server.load(self._plain(file))
+        rows = server.row_counts(names) if names else {}
         wanted: Mapping[str, int] = part.details["rows"]
         wrong = {table: (number, rows.get(table)) for table, number in wanted.items() if rows.get(table) != number}
         if wrong:

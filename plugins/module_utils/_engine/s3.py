@@ -324,10 +324,10 @@ class S3Store:
         prefix = (match.group(2) or "").strip("/") if match else ""
         if match is None or (prefix and set(prefix.split("/")) & {"", ".", ".."}):
             raise EngineError(
-                "backups cannot lie there",
+                "that is no name of a bucket with a prefix",
                 subject=re.sub(r"//[^/@]*@", "//", place),  # a person may have put keys into it
-                expected='"s3://bucket" or "s3://bucket/prefix"',
-                next_step="set a bucket's name; its address is the setting endpoint",
+                expected='"s3://bucket" or "s3://bucket/prefix", the bucket with 3 to 63 of a-z, 0-9, ".", "_", "-"',
+                next_step="set kubeflow_backup_place to the bucket's name; its address is the endpoint of kubeflow_backup_s3",
             )
         bucket = Bucket(connect(settings), match.group(1))
         return cls("s3://%s%s" % (match.group(1), "/" + prefix if prefix else ""), bucket, prefix + "/" if prefix else "")
