@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence
 
 from .api import Api, Discovery, Resource
 from .applying import CRDS
-from .objects import COMPONENT_LABEL, OUR_NAMESPACE, KubeObject, ObjectRef, canonical, ref_of
+from .objects import COMPONENT_LABEL, OUR_NAMESPACE, KubeObject, canonical
 from .record import SECRETS
 from .usage import CLAIM, readable_version
 from .usage import PROFILE as _PROFILE
@@ -190,11 +190,6 @@ def parsed(chunks: Iterator[bytes]) -> Iterator[KubeObject]:
         yield json.loads(rest)
 
 
-def claims_of(api: Api, namespaces: FrozenSet[str]) -> Iterator[KubeObject]:
-    """The claims for volumes in these namespaces, ours among them: they say what storage a new cluster needs."""
-    return read(api, Kind(CLAIMS, namespaces=namespaces), keep=lambda obj: True)
-
-
 def summary(counts: Mapping[str, Count]) -> Dict[str, Any]:
     """What a manifest says of the kinds: numbers and digests, no names of objects."""
     return {
@@ -206,8 +201,3 @@ def summary(counts: Mapping[str, Count]) -> Dict[str, Any]:
         }
         for name, count in sorted(counts.items())
     }
-
-
-def refs(objects: Iterator[KubeObject]) -> Tuple[ObjectRef, ...]:
-    """Their identities, sorted."""
-    return tuple(sorted(map(ref_of, objects)))
