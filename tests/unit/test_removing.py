@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine import removing, watching
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.aggregation import AGGREGATOR, levels_of
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api, Resource
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef
@@ -113,6 +114,57 @@ def test_users_objects_go_while_every_controller_runs() -> None:
     """A user's object is looked after by controllers of several components: it goes before all of them."""
     at = positions([("Thing", "common", True), ("Thing", "app", False), ("Deployment", "app", False)], [("Namespace", "mesh", True)])
     assert at == {"Thing common-0": 0, "Namespace mesh-f0": 0, "Thing app-1": 1, "Deployment app-2": 2}
+
+
+def role(name: str, gathers: Tuple[Dict[str, Any], ...] = (), **labels: str) -> Removal:
+    """A ClusterRole that gathers the rules of others."""
+    live: KubeObject = {"metadata": {"name": name, "labels": labels}, "rules": []}
+    if gathers:
+        live["aggregationRule"] = {"clusterRoleSelectors": list(gathers)}
+    return removal("ClusterRole", name, live=live)
+
+
+def test_a_role_that_gathers_goes_before_those_that_it_gathers() -> None:
+    """Else Kubernetes sees its rules change while it is deleted, and makes it again."""
+    roles = [
+        role("view", to="admin"),
+        role("admin", ({"matchLabels": {"to": "admin"}},), to="all"),
+        role("all", ({"matchExpressions": [{"key": "to", "operator": "In", "values": ["all", "more"]}]},)),
+        role("other", ({"matchLabels": {"to": "nobody"}}, {"matchLabels": {}, "matchExpressions": [{"key": "x", "operator": "Exists"}]})),
+    ]
+    steps = in_order([removal("Deployment"), removal("ConfigMap"), *roles], (), COMPONENTS)
+    names = [sorted("%s %s" % (one.ref.kind, one.ref.name) for one in step) for step in steps]
+    assert names == [["Deployment x"], ["ClusterRole all", "ClusterRole other"], ["ClusterRole admin"], ["ClusterRole view", "ConfigMap x"]]
+
+
+def test_roles_that_gather_each_other_go_together() -> None:
+    """A circle, and one that gathers whatever there is, itself too."""
+    one, other = role("one", ({"matchLabels": {"a": "b"}},), c="d"), role("other", ({"matchLabels": {"c": "d"}},), a="b")
+    first = role("first", ({},))
+    lives = {item.ref: item.live for item in (one, other, first) if item.live is not None}
+    assert levels_of(lives) == {first.ref: 0, one.ref: 1, other.ref: 1}
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "there", "gathered"),
+    [
+        ("In", ["x"], "x", True),
+        ("NotIn", ["x"], "x", False),
+        ("NotIn", ["x"], None, True),
+        ("Exists", None, "", True),
+        ("DoesNotExist", None, None, True),
+        ("DoesNotExist", None, "x", False),
+    ],
+)
+def test_selectors_mean_what_they_mean_to_kubernetes(
+    operator: str, values: Optional[List[str]], there: Optional[str], gathered: bool
+) -> None:
+    """Which of them gathers which."""
+    rule = {"key": "k", "operator": operator, **({"values": values} if values else {})}
+    above = role("above", ({"matchExpressions": [rule]},), own="x", k="elsewhere")
+    below = role("below", ({"matchLabels": {"nobody": "x"}},), **({"k": there} if there is not None else {}))
+    lives = {item.ref: item.live for item in (above, below) if item.live is not None}
+    assert levels_of(lives)[below.ref] == int(gathered)
 
 
 @pytest.mark.parametrize(("group", "built_in"), [("apps", True), ("rbac.authorization.k8s.io", True), ("metacontroller.k8s.io", False)])
@@ -398,7 +450,7 @@ def test_a_role_that_kubernetes_made_again_is_deleted_again(api: Api, server: Se
     roles = [server.add(removal("ClusterRole", name)) for name in names]
     path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/"
     more: Dict[str, Dict[str, Any]] = {
-        "again": {"managedFields": [{"manager": removing.AGGREGATOR}]},
+        "again": {"managedFields": [{"manager": AGGREGATOR}]},
         "somebodys": {"managedFields": [{"manager": "kubectl"}]},
         "labelled": {"labels": {"whose": "somebodys"}},
     }

@@ -21,7 +21,7 @@ from .stores import close
 # What is larger is never held in memory as a whole.
 WHOLE = PART
 # The bytes of objects that may be under way at once.
-HELD = 32 << 20
+HELD = 16 << 20
 AHEAD = 2  # batches under way for each worker: reading does not wait for the slowest
 BATCH, BATCH_BYTES = 8, 1 << 20
 # How often an object is read again because it was changed while it was read.

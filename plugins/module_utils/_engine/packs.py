@@ -23,6 +23,7 @@ PACK_BYTES = 64 << 20
 # What tar adds to a member: the PAX header with its own header, the member's header, padding.
 OVERHEAD = 2048
 BLOCK = 512
+COPIED = 1 << 20
 KEY_RECORD, HEADERS_RECORD = "MLPLATFORM.key", "MLPLATFORM.headers"
 
 
@@ -224,7 +225,13 @@ class _Writer:
     def _small(self, small: Whole) -> Iterator[bytes]:
         self.tally.changed += small.changed
         self.tally.count(small.opened.key, len(small.data), small.sha256)
-        yield _header(small.opened) + small.data + _padding(len(small.data))
+        # One piece of a small one: handing over each part by itself would cost more than copying it.
+        if len(small.data) <= COPIED:
+            yield _header(small.opened) + small.data + _padding(len(small.data))
+        else:
+            yield _header(small.opened)
+            yield small.data
+            yield _padding(len(small.data))
         self._pace.show(self._before.objects + self.tally.objects, self._before.bytes + self.tally.bytes)
 
     def _stream(self, item: Listed) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
+from .aggregation import CLUSTER_ROLE, levels_of, made_by_aggregation
 from .api import Api, Resource
 from .errors import EngineError, sure
 from .objects import KubeObject, ObjectRef, ref_of
@@ -28,19 +29,13 @@ TICK_SECONDS = 0.5
 # What is waited for longer than this is asked for its last event, again after as long.
 LOOK_SECONDS = 4.0
 
-DOORS, DATA, CUSTOM, WORK, PODS, PASSIVE, DEFINITION, NAMESPACE = range(8)
+DOORS, DATA, CUSTOM, WORK, PODS, GATHERING, PASSIVE, DEFINITION, NAMESPACE = range(9)
 # What may stand between everybody and the API server, and calls what this run takes away.
 DOOR_KINDS = (
     "MutatingWebhookConfiguration.admissionregistration.k8s.io",
     "ValidatingWebhookConfiguration.admissionregistration.k8s.io",
     "APIService.apiregistration.k8s.io",
 )
-
-
-# Kubernetes' aggregation applies a ClusterRole's rules also when it is deleted at that moment, and so makes it again, empty but
-# for them [kube-controller-manager, clusterroleaggregation: server-side apply creates what is not there].
-AGGREGATOR = "clusterrole-aggregation-controller"
-CLUSTER_ROLE = "ClusterRole.rbac.authorization.k8s.io"
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False)
 # Groups of kinds that come with Kubernetes; metacontroller.k8s.io and gateway.networking.k8s.io are none of them.
 KUBERNETES_GROUPS = frozenset(
@@ -103,17 +98,21 @@ def in_order(removals: Sequence[Removal], followers: Sequence[Removal], componen
 
     Webhook configurations and APIServices first; users' objects while every controller runs; then component by component,
     those that others need last, the custom resources before the workloads that look after them; when no pod of theirs
-    runs any more, what they read; then definitions, then namespaces.
+    runs any more, what they read, the ClusterRoles that gather others before those; then definitions, then namespaces.
 
     :param components: in dependency order.
     """
     backwards = {name: len(components) - position for position, name in enumerate(components)}
+    roles = {one.ref: one.live for one in removals if one.ref.kind_group == CLUSTER_ROLE and one.live is not None}
+    levels = levels_of(roles)
     steps: Dict[Tuple[int, int, int], List[Removal]] = {}
     for follows, group in ((False, removals), (True, followers)):
         for removal in group:
             turn = turn_of(removal, follows)
             place = backwards.get(removal.component, 0)
             key = (CUSTOM, place, turn) if turn in (CUSTOM, WORK) else (turn, 0, 0)
+            if removal.ref in levels:
+                key = (GATHERING, levels[removal.ref], 0)
             steps.setdefault(key, []).append(removal)
     return tuple(tuple(sorted(steps[key], key=lambda one: (backwards.get(one.component, 0), one.ref))) for key in sorted(steps))
 
@@ -270,13 +269,6 @@ def _there(watcher: Watcher, removal: Removal) -> Optional[KubeObject]:
     """The object if it is still there; another one of its name is not it."""
     live = watcher.get(sure(removal.resource), removal.ref)
     return live if live is not None and live["metadata"]["uid"] == removal.uid else None
-
-
-def made_by_aggregation(role: KubeObject) -> bool:
-    """Whether nobody but the aggregation has written to a ClusterRole, which has no rule of aggregation any more."""
-    metadata = role["metadata"]
-    managers = {entry.get("manager") for entry in metadata.get("managedFields") or ()}
-    return managers <= {AGGREGATOR} and not any((role.get("aggregationRule"), metadata.get("labels"), metadata.get("annotations")))
 
 
 def _refused(errors: Sequence[Tuple[Removal, EngineError]]) -> EngineError:

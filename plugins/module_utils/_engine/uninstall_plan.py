@@ -13,12 +13,13 @@ import difflib
 from dataclasses import dataclass, field
 from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from .aggregation import CLUSTER_ROLE, made_by_aggregation
 from .errors import EngineError
 from .forms import own_entry
 from .objects import COMPONENT_LABEL, FIELD_MANAGER, OUR_NAMESPACE, ObjectRef, get_path
 from .record import Entry, Record
 from .release_data import Leftover
-from .removing import CLUSTER_ROLE, DOOR_KINDS, is_built_in, made_by_aggregation
+from .removing import DOOR_KINDS, is_built_in
 from .survey import Survey, Thing
 from .usage import PROFILE, per_namespace
 from .verdicts import Removal, Verdict
