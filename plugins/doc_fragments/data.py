@@ -61,7 +61,7 @@ options:
     type: str
   parts:
     description:
-      - What of it, by kind (V(record), V(objects), V(database), V(objectstore)) or by name (V(database/katib)).
+      - What of it, by kind (V(record), V(objects), V(volumes), V(database), V(objectstore)) or by name (V(database/katib)).
       - Left empty, everything.
     type: list
     elements: str
@@ -126,6 +126,12 @@ options:
   results_dir:
     description: Folder for the result file of the run; none is kept when left empty.
     type: path
+  timeout:
+    description:
+      - Seconds that one of the steps may take that others carry out, such as a snapshot of a volume, making the namespace of a profile,
+        stopping and starting programs.
+    type: int
+    default: 900
   lock_timeout:
     description: Seconds to wait for another run that writes to the same cluster.
     type: int

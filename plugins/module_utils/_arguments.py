@@ -91,6 +91,7 @@ _DATA: Dict[str, Dict[str, Any]] = {
     "stores": {"type": "list", "elements": "dict", "default": [], "options": {"name": {"type": "str", "required": True}, **S3}},
     "release_dirs": {"type": "list", "elements": "path", "default": []},
     "results_dir": {"type": "path"},
+    "timeout": {"type": "int", "default": 900},
     "lock_timeout": {"type": "int", "default": 600},
 }
 BACKUP: Dict[str, Dict[str, Any]] = {
@@ -108,7 +109,6 @@ RESTORE: Dict[str, Dict[str, Any]] = {
     "backup": {"type": "str", "default": "newest"},
     "overwrite": {"type": "list", "elements": "str", "default": []},
     "confirm": {"type": "str"},
-    "timeout": {"type": "int", "default": 900},
 }
 
 PLAN = {**CONNECTION, **COMMON, **RESULTS, **POLICY}

@@ -51,6 +51,7 @@ def _common(arguments: Mapping[str, Any], cluster: str) -> Dict[str, Any]:
         "databases": _by_name(arguments.get("databases")),
         "stores": _by_name(arguments.get("stores")),
         "release_dirs": tuple(arguments.get("release_dirs") or ()),
+        "timeout": float(arguments.get("timeout") or 900),
         "lock_timeout": float(arguments.get("lock_timeout") or 0),
         "run_id": uuid.uuid4().hex[:12],
     }
@@ -103,7 +104,6 @@ def run_restore(arguments: Mapping[str, Any], cluster: str, check: bool, progres
         backup=arguments.get("backup") or "newest",
         overwrite=tuple(arguments.get("overwrite") or ()),
         confirm=arguments.get("confirm") or "",
-        timeout=float(arguments.get("timeout") or 900),
     )
     run = RestoreRun(asked, progress, guard)
     document, path = _carried_out(run, arguments, "restore", check, present.restore_json)

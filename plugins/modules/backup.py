@@ -14,7 +14,9 @@ description:
   - Saves the databases as logical dumps, the object stores with counts and checksums, every custom resource of the platform and of its
     tenants with what their namespaces hold, the claims for volumes, and, if it is encrypted, Secrets and our own record.
   - Databases and object stores are reached through the API server, inside their pods, unless O(databases) or O(stores) give an address.
-  - What a release brings is not saved, as M(mlplatform.kubeflow.apply) makes it anew; the content of tenants' volumes is not either.
+  - Where the cluster has the API for them and their storage can do it, snapshots are made of the volumes of tenants. They stay in the
+    storage, also when the namespace or the cluster goes, and go with the backup.
+  - What a release brings is not saved, as M(mlplatform.kubeflow.apply) makes it anew.
   - A run that was killed is gone on with by running it again. The data itself is only read.
   - The record of the cluster then says when and where the data of a component was saved, which answers acknowledgements of an upgrade.
 extends_documentation_fragment:

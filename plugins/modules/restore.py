@@ -41,10 +41,6 @@ options:
   confirm:
     description: The name of the cluster again, needed for O(overwrite) and where the backup is of another cluster.
     type: str
-  timeout:
-    description: Seconds that stopping and starting the programs, and making namespaces, may take.
-    type: int
-    default: 900
 attributes:
   check_mode:
     support: full

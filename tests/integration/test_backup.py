@@ -25,6 +25,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.manifest import save_manifest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import load
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import Bucket, connect, list_objects, make_sure
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.stores import open_store
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
@@ -304,12 +305,27 @@ def test_nothing_to_save_and_nowhere_to_put_it(full: Site, sandbox: Sandbox, tmp
     assert not manifests(open_store(str(tmp_path / "b")))
 
 
+def test_a_bucket_that_nobody_made_yet_is_no_error(fresh: Site, tmp_path: Path) -> None:
+    """A component makes its bucket with the first thing that it keeps: until then there is nothing to save of it."""
+    empty_bucket(fresh)
+    fresh.bucket.call("delete_bucket")
+    try:
+        outcome = backup(fresh, tmp_path / "b", parts=("objectstore",))
+    finally:
+        make_sure(fresh.bucket)
+    part = sure(sure(outcome.manifest).part("objectstore", "pipelines"))
+    assert part.state == "done" and part.counts == {"objects": 0, "bytes": 0} and part.files == ()
+    assert verify(open_store(str(tmp_path / "b")), sure(outcome.manifest), BackupKey(), Silent()).problems == ()
+    restore(fresh, tmp_path / "b")
+    assert data_of(fresh)[1][0] == 0
+
+
 # ------------------------------------------------------------------ as a user runs it
 
 
 def test_the_playbooks_save_list_and_restore(full: Site, fresh: Site, tmp_path: Path) -> None:
-    """With check mode first, which writes nothing; the results are where they always are."""
-    variables = {
+    """Into a folder and into a bucket, with check mode first, which writes nothing; the results are where they always are."""
+    variables: Dict[str, Any] = {
         "kubeflow_backup_place": str(tmp_path / "b"),
         "kubeflow_backup_passphrase": PASSPHRASE,
         "kubeflow_backup_databases": _as_list(full.reach()["databases"]),
@@ -324,7 +340,15 @@ def test_the_playbooks_save_list_and_restore(full: Site, fresh: Site, tmp_path: 
         assert secret not in shown
     ours = [line for line in shown.splitlines() if line.startswith(("backup ", "  ", "Values"))]
     assert len(ours) >= 6 and [line for line in ours if len(line) > 80 and str(tmp_path) not in line] == []
+    bucket = Bucket(connect(fresh.s3), "backups")
+    make_sure(bucket)
+    place = {"kubeflow_backup_place": "s3://backups/of/sites", "kubeflow_backup_s3": dict(fresh.s3)}
+    remote = inventory(tmp_path / "remote", [full.sandbox], **{**variables, **place}, kubeflow_backup_parts=["objects"])
+    shown = run_playbook("backup", remote)
+    assert "s3://backups/of/sites" in shown and SECRET_KEY not in shown
+    assert {key.split("/")[:2] == ["of", "sites"] for key in (item.key for item in list_objects(bucket))} == {True}
     reach = fresh.reach()
+    variables.update(place)
     told = {**variables, "kubeflow_backup_databases": _as_list(reach["databases"]), "kubeflow_backup_stores": _as_list(reach["stores"])}
     there = inventory(tmp_path / "new", [fresh.sandbox], **told, kubeflow_restore_parts=["objects"])
     assert "would restore backup" in run_playbook("restore", there, "--check")

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The hop from MinIO to SeaweedFS with data: both are the real programs, reached through the API server inside "their" pods.
 
-The pods are simulated: what kwok's kubelet answers for them are the servers that run beside the sandbox.
+The pods are simulated: what kwok's kubelet answers for them are the servers that run beside the sandbox. Where SeaweedFS was
+never built (six minutes of two cores) a second MinIO answers in its place: the hop speaks S3 to both and knows of no other
+difference. How SeaweedFS itself differs is the subject of test_object_copies; exhaustive runs always build it.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api im
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.backing_up import BackupRequest, BackupRun
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copying import Bucket, tally_bucket
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.dumping import Login, MySql
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import sure
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import list_objects, put_object
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError, sure
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import load
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.restoring import RestoreRequest, RestoreRun
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import has_bucket, list_objects, make_sure, put_object
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.transports import LocalCommand, find_pod
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
@@ -38,6 +42,8 @@ ACKS = ("ack-v1.11.0-training-jobs",)
 RUNS, OBJECTS = (10_000, 20_000) if EXHAUSTIVE else (100, 400)
 KILLS = 20
 KWOK = "/apis/kwok.x-k8s.io/v1alpha1"
+SMALL_CLAIM = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "seaweedfs-pvc", "namespace": "kubeflow"}}
+SMALL = {"pipelines": {"patches": [{**SMALL_CLAIM, "spec": {"resources": {"requests": {"storage": "20Ki"}}}}]}}
 PIPELINES = ("cachedb", "metadb", "mlpipeline")
 # The keys of the platform's own Secret.
 KEYS = ("minio", "minio123")
@@ -60,12 +66,11 @@ class Data:
 @pytest.fixture(name="data", scope="module")
 def _data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Data]:
     """A filled database and a filled MinIO, and an empty SeaweedFS."""
-    if not s3_support.has_seaweedfs():
-        pytest.skip("SeaweedFS is not built yet: make test-all does that")
+    new = s3_support.seaweedfs if s3_support.has_seaweedfs() else s3_support.minio
     folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(s3_support, "KEYS", KEYS)
-        data = Data(mariadb_support.start(folder / "db"), s3_support.minio(folder / "minio"), s3_support.seaweedfs(folder / "weed"), folder)
+        data = Data(mariadb_support.start(folder / "db"), s3_support.minio(folder / "minio"), new(folder / "new"), folder)
         try:
             mariadb_support.fill(data.database, RUNS)
             data.database.sql("ALTER USER root@localhost IDENTIFIED BY '';")
@@ -133,6 +138,9 @@ def test_nothing_is_lost_from_minio_to_seaweedfs(data: Data, with_data: Callable
     refused = upgrade(sandbox, "v1.11.0", ACKS)
     assert "copy-v1.11.0-object-store" in problems(refused) and content(new)[0] == 0
     saved(sandbox, tmp_path / "b")
+    small = upgrade(sandbox, "v1.11.0", ACKS, declarations=SMALL)
+    assert "do not fit on PersistentVolumeClaim kubeflow/seaweedfs-pvc: a volume of 0.0 MB" in problems(small)
+    assert "nothing of this hop was written" in problems(small) and load(Api.connect(str(sandbox.kubeconfig))).upgrade is None
     key = next(iter(list_objects(old, limit=1))).key
     kept_old = b"".join(old.call("get_object", key)["Body"].iter_chunks())
     put_object(new, key, b"written after the switch")
@@ -148,6 +156,35 @@ def test_nothing_is_lost_from_minio_to_seaweedfs(data: Data, with_data: Callable
     assert {"PersistentVolumeClaim kubeflow/minio-pvc", "Deployment.apps kubeflow/minio"} <= kept
     assert find_pod(Api.connect(str(sandbox.kubeconfig)), "kubeflow", deployment="minio")
     assert upgrade(sandbox, "v1.11.0").hops[0].copied == (), "what is done is not done again"
+
+
+def test_what_does_not_fit_is_not_restored(data: Data, with_data: Callable[[], Sandbox], tmp_path: Path) -> None:
+    """The volumes are too small for the backup: nothing is written, and both are named. A bucket that is not there is made."""
+    sandbox = with_data()
+    saved(sandbox, tmp_path / "b")
+    old, client = data.old.bucket("mlpipeline"), client_of(sandbox)
+    before, rows = content(old), data.rows()
+    kept = {item.key: b"".join(old.call("get_object", item.key)["Body"].iter_chunks()) for item in list(list_objects(old))}
+    for key in kept:
+        old.call("delete_object", key)
+    old.call("delete_bucket")
+    try:
+        request = RestoreRequest(
+            sandbox.name, str(tmp_path / "b"), kubeconfig=str(sandbox.kubeconfig), parts=("objectstore",), run_id="a-test"
+        )
+        claim = "/api/v1/namespaces/kubeflow/persistentvolumeclaims/minio-pvc/status"
+        size = client.get(claim)["status"]["capacity"]
+        client.patch(claim, {"status": {"capacity": {"storage": "20Ki"}}})
+        with pytest.raises(EngineError, match="MB do not fit on PersistentVolumeClaim kubeflow/minio-pvc: a volume of 0.0 MB") as refused:
+            RestoreRun(request, lines(sandbox.name)).run()
+        assert "make the volume larger" in refused.value.next_step and "nothing was written" in refused.value.next_step
+        assert not has_bucket(old)
+        client.patch(claim, {"status": {"capacity": size}})
+        RestoreRun(request, lines(sandbox.name)).run()
+        assert content(old) == before and data.rows() == rows
+    finally:
+        make_sure(old)
+        s3_support.fill(old, kept.items())
 
 
 _KILLED = """

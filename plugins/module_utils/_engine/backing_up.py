@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from . import backup_files, gathering
+from . import backup_files, gathering, volume_snapshots
 from .api import Api, Discovery
 from .backups import holder_of, manifests, remove, surplus, unfinished, write_holder
 from .catalogue import Catalogue, Release
@@ -34,13 +34,13 @@ from .progress import Progress
 from .record import NAMESPACES, Backup, Record, ensure_namespace, load, save
 from .redaction import Redactor, Scrubbed
 from .results import now
-from .s3 import Bucket
+from .s3 import Bucket, has_bucket
 from .session import Clock
 from .stores import Store, open_store
 from .upgrading import current_release
 from .usage import tenants_of
 
-RECORD, OBJECTS, DATABASE, OBJECTSTORE = "record", "objects", "database", "objectstore"
+RECORD, OBJECTS, VOLUMES, DATABASE, OBJECTSTORE = "record", "objects", "volumes", "database", "objectstore"
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ class BackupRequest:
     """Everything that a backup is told.
 
     :ivar place: a folder or ``s3://bucket/prefix``; :ivar s3: how that bucket is reached.
-    :ivar parts: ``record``, ``objects``, ``database``, ``objectstore``, or one of them by name (``database/katib``); () for all.
+    :ivar parts: ``record``, ``objects``, ``volumes``, ``database``, ``objectstore``, or one of them by name (``database/katib``);
+        () for all.
     :ivar secrets: whether values of Secrets are saved although the backup is not encrypted.
     :ivar databases, stores: see :class:`Access`.
     :ivar keep: how many backups stay; :ivar keep_days: how old they may get; 0 for no limit.
     :ivar verify: whether what was written is read back.
+    :ivar timeout: seconds that the storage may take for a snapshot of a volume.
     """
 
     cluster: str
@@ -69,6 +71,7 @@ class BackupRequest:
     keep_days: float = 0.0
     verify: bool = True
     release_dirs: Tuple[str, ...] = ()
+    timeout: float = 900.0
     lock_timeout: float = 600.0
     run_id: str = ""
 
@@ -129,6 +132,7 @@ class BackupRun:
         self._release: Release = catalogue.release(current_release(self._record, catalogue))
         self._access = Access(self._api, self.redactor, request.kubeconfig, request.context, request.databases, request.stores)
         self._store: Store = open_store(request.place, request.s3)
+        self._discovery: Discovery = self._api.discover()
         self._parts = self._wanted()
         self.outcome.planned = tuple("%s/%s" % (kind, name) if name else kind for kind, name in self._parts)
         self._uid = str((self._api.get(NAMESPACES, "", "kube-system") or {}).get("metadata", {}).get("uid", ""))
@@ -138,6 +142,8 @@ class BackupRun:
         """The parts in their order: (kind, name)."""
         data, asked = self._release.data, self.request.parts
         known: List[Tuple[str, str]] = [(RECORD, ""), (OBJECTS, "")]
+        if volume_snapshots.are_served(self._discovery):
+            known.append((VOLUMES, ""))
         known += [(DATABASE, one.name) for one in data.databases if one.component in self._record.components]
         known += [(OBJECTSTORE, one.name) for one in data.object_stores if one.component in self._record.components]
         if not self._with_secrets:
@@ -238,6 +244,7 @@ class BackupRun:
         saved: Mapping[str, Callable[[Manifest, str], Manifest]] = {
             RECORD: self._save_record,
             OBJECTS: self._save_objects,
+            VOLUMES: self._save_volumes,
             DATABASE: self._save_database,
             OBJECTSTORE: self._save_object_store,
         }
@@ -267,11 +274,10 @@ class BackupRun:
 
     def _save_objects(self, manifest: Manifest, name: str) -> Manifest:
         started = now()
-        discovery = self._api.discover()
         tenants = tenants_of(self._api)
         files: List[BackupFile] = []
         counts: Dict[str, Count] = {}
-        for kind in self._kinds(discovery, tenants):
+        for kind in self._kinds(tenants):
             file, count = self._kind(manifest, "objects", kind)
             if file is not None:
                 files.append(file)
@@ -280,9 +286,9 @@ class BackupRun:
         details = {"kinds": gathering.summary(counts), "secrets": self._with_secrets}
         return manifest.with_part(self._done(OBJECTS, name, "", started, files, total, **details))
 
-    def _kinds(self, discovery: Discovery, tenants: FrozenSet[str]) -> List[Kind]:
+    def _kinds(self, tenants: FrozenSet[str]) -> List[Kind]:
         """Profiles first, then what their namespaces hold, then the other custom resources."""
-        custom = gathering.custom_kinds(self._api, discovery)
+        custom = gathering.custom_kinds(self._api, self._discovery)
         profiles = [kind for kind in custom if kind.is_profile]
         others = [kind for kind in custom if kind not in profiles]
         inside = gathering.tenant_kinds(tenants, self._with_secrets) if tenants else []
@@ -301,6 +307,18 @@ class BackupRun:
         if first is None:
             return None, count
         return self._file(manifest, "%s/%s.jsonl" % (folder, kind.name), itertools.chain((first,), lines)), count
+
+    def _save_volumes(self, manifest: Manifest, name: str) -> Manifest:
+        """Snapshots of the tenants' volumes; they lie where the volumes lie, and the backup says how they are found."""
+        started, taker = now(), volume_snapshots.Taker(self._api, manifest.id, self.progress, self.request.timeout)
+        taken = taker.take(tenants_of(self._api))
+        if taker.without:
+            text = "%d volumes are not saved, as their storage makes no snapshots: %s"
+            self.progress.say("", text % (len(taker.without), ", ".join(sorted(taker.without)[:5])))
+        lines = [gathering.json_line(one.line()) for one in taken]
+        files = [self._file(manifest, "volumes/snapshots.jsonl", lines)] if taken else []
+        counts = {"snapshots": len(taken), "bytes": sum(one.size for one in taken), "not_saved": len(taker.without)}
+        return manifest.with_part(self._done(VOLUMES, name, "", started, files, counts))
 
     def _save_database(self, manifest: Manifest, name: str) -> Manifest:
         database = next(one for one in self._databases() if one.name == name)
@@ -351,8 +369,8 @@ class BackupRun:
         with self._access.buckets(store) as buckets:
             for bucket in buckets:
                 manifest = self._bucket(manifest, store, bucket)
-        part = manifest.part(OBJECTSTORE, name)
-        return manifest if part is None else manifest.with_part(replace(part, state="done", ended=now()))
+        part = sure(manifest.part(OBJECTSTORE, name))
+        return manifest.with_part(replace(part, state="done", ended=now()))
 
     def _bucket(self, manifest: Manifest, store: ObjectStore, bucket: Bucket) -> Manifest:
         """One bucket, pack by pack; the manifest is written after each."""
@@ -362,6 +380,9 @@ class BackupRun:
         packs = packs_of(part, bucket.name)
         folder = "%s/objectstores/%s/%s" % (manifest.id, store.name, bucket.name)
         part = replace(part, details={**part.details, "packs": {bucket.name: [], **part.details["packs"]}})
+        if not packs and not has_bucket(bucket):
+            self.progress.say(store.component, "there is no %s: nothing to save of it" % bucket)
+            return manifest.with_part(part)
         for pack in pack_bucket(bucket, self._store, folder, self.request.key, packs, self.progress):
             known = part.details["packs"]
             more = {**known, bucket.name: [*known[bucket.name], {"file": pack.file.name, **pack.details()}]}
@@ -393,6 +414,7 @@ class BackupRun:
         for one in gone:
             self.progress.say("", "removing backup %s" % one)
             remove(self._store, one)
+            volume_snapshots.forget(self._api, one)
         self.outcome.removed = tuple(gone)
 
 

@@ -53,16 +53,23 @@ class _Written:
 
 
 def unpack_bucket(
-    store: Store, files: Sequence[BackupFile], key: BackupKey, encryption: str, bucket: Bucket, progress: Progress, workers: int = 16
+    store: Store,
+    files: Sequence[BackupFile],
+    key: BackupKey,
+    encryption: str,
+    bucket: Bucket,
+    progress: Progress,
+    workers: int = 16,
+    total: Optional[Tally] = None,
 ) -> Tally:
     """Write the objects of these packs into a bucket. What it has already stays; nothing of it is deleted.
 
     Of a pack that is cut off or changed nothing is written.
 
-    :param encryption: as the manifest says.
+    :param encryption: as the manifest says. :param total: what they hold, to say how long it takes.
     :raises EngineError: of the store, of a pack, of the bucket.
     """
-    pace, tally, there = Pace(progress, "restore of %s" % bucket), Tally(), _There(bucket)
+    pace, tally, there = Pace(progress, "restore of %s" % bucket, total), Tally(), _There(bucket)
     with workers_of(workers) as pool:
         for file in files:
             for given, written in ahead(pool, _unpacks(store, file, key, encryption, bucket, there), workers):
@@ -277,14 +284,22 @@ class _There:
 # ------------------------------------------------------------------ from store to store
 
 
-def copy_bucket(source: Bucket, target: Bucket, progress: Progress, workers: int = 16, newer_stays: bool = False) -> Tally:
+def copy_bucket(
+    source: Bucket,
+    target: Bucket,
+    progress: Progress,
+    workers: int = 16,
+    newer_stays: bool = False,
+    total: Optional[Tally] = None,
+) -> Tally:
     """Copy all objects that the target does not have with the same size and ETag. Nothing is deleted, on neither side.
 
     :param newer_stays: leave objects of the target alone that were written after those of the source: both are in use.
+    :param total: what the source has, to say how long it takes.
     :returns: what the target has of the source now; with a digest if nothing was skipped.
     :raises EngineError: of either store; run again to go on.
     """
-    pace, tally, there = Pace(progress, "copy of %s to %s" % (source, target)), Tally(), _There(target)
+    pace, tally, there = Pace(progress, "copy of %s to %s" % (source, target), total), Tally(), _There(target)
 
     def jobs() -> Iterator[Job[Tuple[Listed, bool, bool, bool], Union[_Written, Listed, None]]]:
         for item in list_objects(source):

@@ -163,13 +163,18 @@ def read(api: Api, kind: Kind, keep: Callable[[KubeObject], bool] = is_users) ->
                     yield obj
 
 
+def json_line(obj: KubeObject) -> bytes:
+    """An object as a line of JSON."""
+    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
 def lines(objects: Iterator[KubeObject], count: Count, told: Callable[[Count], None]) -> Iterator[bytes]:
     """Each object as a line of JSON, counted as it goes by.
 
     :param told: is called after every object.
     """
     for obj in objects:
-        line = json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        line = json_line(obj)
         count.add(obj, len(line))
         told(count)
         yield line

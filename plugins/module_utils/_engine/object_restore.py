@@ -29,6 +29,8 @@ TURNS = 5
 # How many names a plan shows of one sort.
 SHOWN = 20
 # What binds a claim to the volume that it had in its old cluster.
+_OF_THE_VOLUME = ("volumeName", "dataSource", "dataSourceRef")
+SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
 _BOUND = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/storage-provisioner")
 
 
@@ -76,6 +78,7 @@ class Objects:
     :param read: starts reading the saved objects from the beginning; they are read once per pass, never all in memory.
     :param has_status: the kinds whose status is written apart, by (group, kind).
     :param overwrite: whether an object that differs gets the content that it has in the backup.
+    :param snapshots: claims, by namespace and name, that are made out of a snapshot of this name.
     """
 
     def __init__(
@@ -85,10 +88,12 @@ class Objects:
         read: Callable[[], Iterable[KubeObject]],
         has_status: Mapping[Tuple[str, str], bool],
         overwrite: bool,
+        snapshots: Optional[Mapping[Tuple[str, str], str]] = None,
     ) -> None:
         self._api, self._discovery, self._read = api, discovery, read
         self._has_status = has_status
         self._overwrite = overwrite
+        self._snapshots = snapshots or {}
         self._uids: Dict[Tuple[str, str, str], str] = {}
         self._live: Dict[Resource, Dict[ObjectRef, _Live]] = {}
 
@@ -161,6 +166,9 @@ class Objects:
             return Fate.ORPHAN
         fresh = without_ties(obj, owners)
         if there is None:
+            snapshot = self._snapshots.get((ref.namespace, ref.name))
+            if snapshot and ref.kind_group == CLAIM:
+                fresh["spec"]["dataSource"] = {"apiGroup": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "name": snapshot}
             if self._create(resource, fresh) is None:
                 return Fate.SAME
         else:
@@ -245,7 +253,7 @@ def without_ties(obj: KubeObject, owners: Sequence[Mapping[str, Any]]) -> KubeOb
         metadata["ownerReferences"] = [dict(owner) for owner in owners]
     if obj["kind"] == CLAIM:
         fresh = {key: value for key, value in fresh.items() if key != "status"}
-        fresh["spec"] = {key: value for key, value in obj["spec"].items() if key != "volumeName"}
+        fresh["spec"] = {key: value for key, value in obj["spec"].items() if key not in _OF_THE_VOLUME}
         annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if not key.startswith(_BOUND)}
         fresh["metadata"] = {**metadata, "annotations": annotations}
     return fresh

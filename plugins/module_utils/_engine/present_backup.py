@@ -17,7 +17,7 @@ from .restoring import Line, RestoreOutcome
 
 WIDTH = 80
 # In the order in which a person wants to know.
-_COUNTED = ("objects", "rows", "tables", "kinds", "tenants")
+_COUNTED = ("objects", "rows", "tables", "kinds", "tenants", "snapshots", "claims")
 
 
 def size_text(number: float) -> str:

@@ -15,30 +15,34 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
-from . import backup_files, gathering
+from . import backup_files, gathering, volume_snapshots
 from .api import Api, Discovery, Resource
-from .backing_up import DATABASE, OBJECTS, OBJECTSTORE, RECORD, chosen, packs_of
+from .backing_up import DATABASE, OBJECTS, OBJECTSTORE, RECORD, VOLUMES, chosen, packs_of
 from .backups import find, manifests
-from .catalogue import Catalogue, Release, release_order
+from .catalogue import Catalogue, Release
+from .copying import Tally as Counted
 from .copying import tally_bucket, unpack_bucket
 from .data_access import Access
 from .data_places import Database, ObjectStore
 from .encrypting import BackupKey
 from .errors import EngineError
-from .hops import path
 from .locking import Lock
 from .manifest import BackupFile, Manifest, Part
 from .object_restore import Fate, Objects, Tally, merged
-from .objects import OUR_NAMESPACE, KubeObject, ObjectRef
+from .objects import OUR_NAMESPACE, KubeObject, ObjectRef, ref_of
 from .progress import Progress
 from .quieting import Quiet
 from .record import NAMESPACES, SECRETS, Record, ensure_namespace, load
 from .redaction import Redactor, Scrubbed
+from .restore_checks import check_cluster, check_manifest, check_release
+from .s3 import has_bucket, make_sure
 from .session import Clock
 from .stores import Store, open_store
 from .upgrading import current_release
+from .volume_snapshots import Saved
+from .volumes import MAKE_ROOM, lacking, room_on
 
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps", True)
 MARK = "restore"
@@ -126,15 +130,15 @@ class RestoreRun:
         request = self.request
         self._store: Store = open_store(request.place, request.s3)
         manifest = self._manifest = self.outcome.manifest = self._find()
-        self._check_manifest(manifest)
+        check_manifest(manifest, request.key, request.parts)
         self._api = Api.connect(request.kubeconfig, request.context)
         self._api.guard = self._guard
         self._api.version()
         self._record: Record = load(self._api)
         self._uid = str((self._api.get(NAMESPACES, "", "kube-system") or {}).get("metadata", {}).get("uid", ""))
-        self._catalogue = Catalogue.load([Path(item).expanduser() for item in request.release_dirs])
-        self._release = self._check_release(manifest)
-        self._check_cluster(manifest)
+        catalogue = Catalogue.load([Path(item).expanduser() for item in request.release_dirs])
+        self._release: Release = check_release(manifest, current_release(self._record, catalogue), catalogue, request.cluster)
+        check_cluster(manifest, request.cluster, self._uid, request.confirm)
         self._access = Access(self._api, self.redactor, request.kubeconfig, request.context, request.databases, request.stores)
         self._discovery: Discovery = self._api.discover()
         kinds = gathering.custom_kinds(self._api, self._discovery)
@@ -147,61 +151,6 @@ class RestoreRun:
         clusters = {one.cluster for one in manifests(self._store)}
         here = self.request.cluster
         return find(self._store, self.request.backup, "" if len(clusters) == 1 and here not in clusters else here)
-
-    def _check_manifest(self, manifest: Manifest) -> None:
-        if not self.request.key.opens(manifest.encryption):
-            raise EngineError(
-                "the backup is encrypted and there is no key for it",
-                subject="backup %s" % manifest.id,
-                expected="an age identity" if manifest.encryption == "age" else "its passphrase",
-                next_step="set kubeflow_backup_identity_file or kubeflow_backup_passphrase",
-            )
-        names = {part.kind for part in manifest.parts} | {"%s/%s" % (part.kind, part.name) for part in manifest.parts}
-        unknown = [part for part in self.request.parts if part not in names]
-        if unknown:
-            raise EngineError(
-                "the backup has no such part",
-                subject="backup %s: %s" % (manifest.id, ", ".join(unknown)),
-                expected=", ".join(sorted(name.rstrip("/") for name in names)),
-            )
-        broken = [part for part in manifest.parts if part.state != "done" and chosen(self.request.parts, part.kind, part.name)]
-        if broken or (manifest.state != "done" and not self.request.parts):
-            raise EngineError(
-                "the backup was never finished",
-                subject="backup %s" % manifest.id,
-                found=", ".join("%s/%s is %s" % (part.kind, part.name, part.state) for part in broken) or "state %s" % manifest.state,
-                next_step="run backup again, which finishes it; or restore the parts that are done by name in kubeflow_restore_parts",
-            )
-
-    def _check_release(self, manifest: Manifest) -> Release:
-        """The cluster's release; the backup is of the same, or of an older one that a known way leads from."""
-        here = current_release(self._record, self._catalogue)
-        if not here:
-            raise EngineError(
-                "the platform is not installed in this cluster",
-                subject="cluster %s" % self.request.cluster,
-                next_step="run site with kubeflow_version %s first, then restore" % manifest.release,
-            )
-        if release_order(manifest.release) > release_order(here):
-            raise EngineError(
-                "the backup is of a newer release than the cluster has",
-                subject="backup %s" % manifest.id,
-                expected="release %s or older" % here,
-                found=manifest.release,
-                next_step="upgrade the cluster to %s first; newer data cannot be read by older programs" % manifest.release,
-            )
-        path(self._catalogue, manifest.release, here)
-        return self._catalogue.release(here)
-
-    def _check_cluster(self, manifest: Manifest) -> None:
-        if manifest.cluster_uid != self._uid and self.request.confirm != self.request.cluster:
-            raise EngineError(
-                "the backup is of another cluster",
-                subject="backup %s" % manifest.id,
-                expected="cluster %s (uid %s)" % (self.request.cluster, self._uid),
-                found="cluster %s (uid %s)" % (manifest.cluster, manifest.cluster_uid),
-                next_step="if that is what you want, set kubeflow_confirm to %s" % self.request.cluster,
-            )
 
     def _read_mark(self) -> None:
         """What an unfinished restore of this backup had begun, and what it had done."""
@@ -216,6 +165,7 @@ class RestoreRun:
         looks: Mapping[str, Callable[[Part, Line], None]] = {
             RECORD: self._look_record,
             OBJECTS: self._look_objects,
+            VOLUMES: self._look_volumes,
             DATABASE: self._look_database,
             OBJECTSTORE: self._look_store,
         }
@@ -256,14 +206,46 @@ class RestoreRun:
         line.tally = merged(self._objects(part, file).plan() for file in part.files)
         line.there = dict(line.tally.counts)
 
-    def _objects(self, part: Part, file: BackupFile) -> Objects:
+    def _look_volumes(self, part: Part, line: Line) -> None:
+        """They come back with claims that are not there; a volume that is there stays as it is."""
+        if not chosen(self.request.parts, OBJECTS, ""):
+            line.state, line.next_step = "left", "volumes come back with their claims, which are in the part objects"
+        elif part.files and not volume_snapshots.are_served(self._discovery):
+            line.stop = "this cluster has no API for snapshots of volumes"
+            line.next_step = "install the snapshot controller and the CSI driver of the volumes; or leave volumes out, by naming the "
+            line.next_step += "other parts in kubeflow_restore_parts: then claims come back empty"
+        else:
+            missing, there = self._snapshots_of(part)
+            line.there = {"claims": len(there)}
+            line.state = "planned" if missing else "done"
+
+    def _snapshots_of(self, part: Part) -> Tuple[List[Saved], List[Saved]]:
+        """The saved snapshots of claims that are not there, and of those that are."""
+        there = {(ref.namespace, ref.name) for ref in map(ref_of, self._api.list(gathering.CLAIMS, names=True)[0])}
+        saved = [Saved(**told) for file in part.files for told in gathering.parsed(self._plain(file))]
+        return [one for one in saved if one.key not in there], [one for one in saved if one.key in there]
+
+    def _provided(self) -> Dict[Tuple[str, str], str]:
+        """Snapshots for the claims that are about to be made."""
+        lines = [line for line in self.outcome.lines if line.kind == VOLUMES and line.state == "planned"]
+        part = self._manifest.part(VOLUMES, "")
+        if not lines or part is None:
+            return {}
+        missing, _there = self._snapshots_of(part)
+        found = volume_snapshots.provide(self._api, missing, self._manifest.id, self.progress, self.request.timeout)
+        if found:
+            self.progress.say("", "%d volumes are made out of their snapshots" % len(found))
+        lines[0].state = "done"
+        return found
+
+    def _objects(self, part: Part, file: BackupFile, snapshots: Optional[Mapping[Tuple[str, str], str]] = None) -> Objects:
         """What one file of the part holds."""
 
         def read() -> Iterator[KubeObject]:
             return gathering.parsed(backup_files.get(self._store, file, self.request.key, self._manifest.encryption))
 
         overwrite = self._may_overwrite(Line(part.kind, part.name, "", {}))
-        return Objects(self._api, self._discovery, read, self._has_status, overwrite)
+        return Objects(self._api, self._discovery, read, self._has_status, overwrite, snapshots)
 
     def _database(self, name: str) -> Database:
         found = [one for one in self._release.data.databases if one.name == name]
@@ -288,16 +270,29 @@ class RestoreRun:
         line.there = {"rows": sum(rows.values()), "tables": len(rows)}
         if line.there["rows"]:
             self._guarded(line, "%(rows)d rows in %(tables)d tables" % line.there)
+        dumped = sum(file.plain_size for file in part.files)
+        self._check_room(line, database, dumped - (server.size(names) if names else 0), self.request.databases)
         for file in part.files:  # the old data goes before the new comes: what comes has to be whole, and the key the right one
             for _chunk in self._plain(file):
                 pass
 
     def _look_store(self, part: Part, line: Line) -> None:
         with self._access.buckets(self._object_store(part.name)) as buckets:
-            tallies = [tally_bucket(bucket, checksums=False) for bucket in buckets]
+            tallies = [tally_bucket(bucket, checksums=False) for bucket in buckets if has_bucket(bucket)]
         line.there = {"objects": sum(one.objects for one in tallies), "bytes": sum(one.bytes for one in tallies)}
         if line.there["objects"]:
             self._guarded(line, "%(objects)d objects, %(bytes)d bytes" % line.there)
+        self._check_room(line, self._object_store(part.name), part.counts["bytes"] - line.there["bytes"], self.request.stores)
+
+    def _check_room(self, line: Line, place: Union[Database, ObjectStore], need: int, given: Mapping[str, Any]) -> None:
+        """What does not fit on the volume is not begun; of a server elsewhere nothing is known.
+
+        :param need: bytes that come on top of what is there, which is not deleted before the new is written.
+        """
+        if line.stop or line.state == "done" or place.name in given or need <= 0:
+            return
+        line.stop = lacking(room_on(self._api, place.claim), need)
+        line.next_step = MAKE_ROOM if line.stop else line.next_step
 
     def _refuse(self) -> None:
         stops = [line for line in self.outcome.lines if line.stop]
@@ -342,6 +337,8 @@ class RestoreRun:
             self._restore_objects(parts[(line.kind, line.name)], line, first=False)
             line.state = "done"
             self.outcome.clock.lap(line.part)
+        for line in todo:
+            line.state = "done" if line.kind == VOLUMES else line.state  # also where no claim had to be made
 
     def _mark(self, begun: str, done: str = "") -> None:
         """Which part is being written from now on, and which one has been."""
@@ -363,7 +360,8 @@ class RestoreRun:
         files = [file for file in part.files if _is_early(file) == first]
         done: List[Tally] = []
         for file in files:
-            done.append(self._objects(part, file).restore(self.progress, _kind_of(file)))
+            snapshots = self._provided() if _kind_of(file) == gathering.Kind(gathering.CLAIMS).name else None
+            done.append(self._objects(part, file, snapshots).restore(self.progress, _kind_of(file)))
             if _kind_of(file) == "profiles.kubeflow.org":
                 self._wait_for_tenants(part, file)
         before = line.tally if not first and line.state == "half" else Tally()
@@ -440,9 +438,15 @@ class RestoreRun:
         with self._access.buckets(self._object_store(part.name)) as buckets:
             for bucket in buckets:
                 packs = packs_of(part, bucket.name)
-                files = [pack.file for pack in packs]
-                tally = unpack_bucket(self._store, files, self.request.key, self._manifest.encryption, bucket, self.progress)
-                wanted = sum(pack.objects for pack in packs)
+                if not packs:
+                    continue
+                make_sure(bucket)
+                files, total = [pack.file for pack in packs], Counted()
+                for pack in packs:
+                    total.add(pack.tally)
+                key, encryption = self.request.key, self._manifest.encryption
+                tally = unpack_bucket(self._store, files, key, encryption, bucket, self.progress, total=total)
+                wanted = total.objects
                 if tally.objects != wanted:
                     raise EngineError(
                         "the bucket has not the objects that were saved",

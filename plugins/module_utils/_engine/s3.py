@@ -98,6 +98,23 @@ def list_objects(bucket: Bucket, prefix: str = "", after: str = "", limit: int =
         more["ContinuationToken"] = token
 
 
+def has_bucket(bucket: Bucket) -> bool:
+    """Whether it is there: a component makes its buckets only when it needs them."""
+    try:
+        bucket.call("head_bucket")
+    except S3Error as error:
+        if error.missing or error.code == "NoSuchBucket":
+            return False
+        raise
+    return True
+
+
+def make_sure(bucket: Bucket) -> None:
+    """Make the bucket if it is not there."""
+    if not has_bucket(bucket):
+        bucket.call("create_bucket")
+
+
 def find_object(bucket: Bucket, key: str) -> Optional[Listed]:
     """One object without its bytes, None if it is not there."""
     try:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Collection, List, Tuple
+from typing import TYPE_CHECKING, Collection, List, Optional, Tuple
 
 from .data_places import Data, ObjectStore
 from .errors import EngineError
+from .objects import KubeObject
 from .progress import Progress
 from .release_data import Ack
+from .volumes import MAKE_ROOM, Room, lacking, requested, room_on
 
 if TYPE_CHECKING:
     from .data_access import Access
@@ -61,6 +63,40 @@ def copied_by(acks: Collection[Ack], given: Collection[str], components: Collect
     return [ack.copies for ack in acks if ack.copies and ack.component in components and ack.name not in given]
 
 
+def foresee(access: Access, move: StoreMove, wanted: Optional[KubeObject], progress: Progress) -> None:
+    """Before the first write of a hop: the old store answers, and what it has fits into the new one. Says how long it takes.
+
+    :param wanted: the new store's claim as the hop writes it.
+    :raises EngineError: the old store cannot be reached, or it does not fit.
+    """
+    from .copying import Tally, tally_bucket
+    from .objectwork import about
+    from .s3 import has_bucket
+
+    total = Tally()
+    with access.buckets(move.source) as sources:
+        for source in (one for one in sources if has_bucket(one)):
+            total.add(tally_bucket(source, checksums=False))
+    claim = move.target.claim
+    room = room_on(access.api, claim)
+    if room is None and requested(wanted):
+        room = Room(claim, requested(wanted))
+    lack = lacking(room, total.bytes) if room is None or room.free is None else ""  # else it is measured when both are there
+    if lack:
+        raise _no_room(move, lack, "nothing of this hop was written")
+    text = "%s: %d objects, %.1f MB, about %s at the end of this hop; stopped and run again it goes on, and the old store stays"
+    progress.say(move.target.component, text % (move, total.objects, total.bytes / 1e6, about(total)))
+
+
+def _no_room(move: StoreMove, lack: str, after: str) -> EngineError:
+    return EngineError(
+        lack,
+        subject="object store %s" % move.source.name,
+        next_step="%s, or delete what nobody needs in the old store; %s" % (MAKE_ROOM, after),
+        component=move.target.component,
+    )
+
+
 def move_store(access: Access, move: StoreMove, progress: Progress) -> StoreMoved:
     """Copy every bucket, and count both sides. Run again it goes on: what is there is not copied twice.
 
@@ -68,16 +104,22 @@ def move_store(access: Access, move: StoreMove, progress: Progress) -> StoreMove
     """
     # Here, as the library for S3 takes a third of a second to import: only few runs move anything.
     from .copying import Tally, copy_bucket, tally_bucket
+    from .s3 import has_bucket, make_sure
 
     started = time.monotonic()
     total = Tally()
     component = move.target.component
     with access.buckets(move.source) as sources, access.buckets(move.target) as targets:
         for source, target in zip(sources, targets):
-            there = tally_bucket(source, checksums=False)
-            text = "%s, bucket %s: %d objects, %.1f MB; stopped and run again it goes on, and the old store stays"
-            progress.say(component, text % (move, source.name, there.objects, there.bytes / 1e6))
-            done = copy_bucket(source, target, progress, newer_stays=True)
+            if not has_bucket(source):
+                progress.say(component, "%s: there is no bucket %s, nothing to copy" % (move, source.name))
+                continue
+            make_sure(target)
+            there, already = tally_bucket(source, checksums=False), tally_bucket(target, checksums=False)
+            lack = lacking(room_on(access.api, move.target.claim), there.bytes - already.bytes)
+            if lack:
+                raise _no_room(move, lack, "then run upgrade again; it goes on here")
+            done = copy_bucket(source, target, progress, newer_stays=True, total=there)
             if done.objects + done.vanished < there.objects:
                 raise EngineError(
                     "the new store has not all objects of the old one",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, List, Mapping, Optional, Tuple
 
 from .api import Api
 from .catalogue import Ack, Catalogue, Hop, Release
@@ -30,7 +30,10 @@ from .removing import Remover
 from .results import now
 from .session import Chosen, Outcome, Request, Session, check_kubernetes, check_needs
 from .snapshot import Snapshot
-from .store_moving import StoreMoved, copied_by, move_store, moves
+from .store_moving import StoreMove, StoreMoved, copied_by, foresee, move_store, moves
+
+if TYPE_CHECKING:
+    from .data_access import Access
 
 # Clocks differ: a backup may be dated so many seconds in the future and still be one of now.
 SKEW = 300.0
@@ -129,6 +132,9 @@ class HopSession(Session):
 
     def _carry_out(self, api: Api, chosen: Chosen, snapshot: Snapshot, wanted: Mapping[ObjectRef, Wanted], record: Record) -> Record:
         if record.upgrade is None:
+            for move in self._due_copies(chosen, record):
+                claim = wanted.get(move.target.claim)
+                foresee(self._access(api), move, claim.obj if claim else None, self.progress)
             record = save(api, replace(record, upgrade=Upgrade(self.hop.source, self.hop.target, now())))
             self.outcome.changed = True
         record = super()._carry_out(api, chosen, snapshot, wanted, record)
@@ -155,15 +161,20 @@ class HopSession(Session):
 
     def _copy_stores(self, api: Api, chosen: Chosen, record: Record) -> Tuple[StoreMoved, ...]:
         """What lies in a store that this release replaces comes over."""
+        return tuple(move_store(self._access(api), move, self.progress) for move in self._due_copies(chosen, record))
+
+    def _due_copies(self, chosen: Chosen, record: Record) -> Tuple[StoreMove, ...]:
+        """The stores whose objects this hop copies itself."""
         names = copied_by(self.hop.acks, self._acks, record.components)
         if not names:
             return ()
+        catalogue = Catalogue.load([Path(item).expanduser() for item in self.request.release_dirs])
+        return moves(catalogue.release(self.hop.source).data, chosen.release.data, names)
+
+    def _access(self, api: Api) -> Access:
         from .data_access import Access  # with it comes the library for S3, which is slow to import
 
-        catalogue = Catalogue.load([Path(item).expanduser() for item in self.request.release_dirs])
-        access = Access(api, self.redactor, self.request.kubeconfig, self.request.context)
-        due_now = moves(catalogue.release(self.hop.source).data, chosen.release.data, names)
-        return tuple(move_store(access, move, self.progress) for move in due_now)
+        return Access(api, self.redactor, self.request.kubeconfig, self.request.context)
 
     def _prune(self, api: Api, chosen: Chosen, wanted: Mapping[ObjectRef, Wanted], record: Record) -> Record:
         """Delete what the plan allows, and forget what is gone."""
