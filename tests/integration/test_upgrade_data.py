@@ -25,6 +25,7 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.backing_up import BackupRequest, BackupRun
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copying import Bucket, tally_bucket
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.data_guard import ANNOTATION
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.dumping import Login, MySql
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError, sure
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import load
@@ -117,6 +118,11 @@ def saved(sandbox: Sandbox, place: Path) -> None:
     )
     manifest = sure(BackupRun(request, lines(sandbox.name)).run().manifest)
     assert sure(manifest.part("objectstore", "pipelines")).counts["objects"] == OBJECTS
+    claim = "/api/v1/namespaces/kubeflow/persistentvolumeclaims/mysql-pv-claim"
+    client = client_of(sandbox)
+    assert str(client.get(claim)["metadata"]["annotations"][ANNOTATION]).startswith("mariadb 1")
+    # The server asked is a MariaDB, which no MySQL can follow: it stands for the MySQL 8.0 of this release from here on.
+    client.patch(claim, {"metadata": {"annotations": {ANNOTATION: "mysql 8.0"}}})
 
 
 def content(bucket: Bucket) -> Tuple[int, int, str]:

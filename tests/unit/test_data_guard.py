@@ -19,6 +19,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.data_g
     DataVersion,
     data_version,
     guard,
+    note_server,
     noted,
     unfit,
     version_of_image,
@@ -310,3 +311,34 @@ def test_a_claim_with_nothing_new_is_written_once(api: Api, scripted: Scripted) 
     scripted.answer = answer
     carry_out(api, item(files(), Verdict.UPDATE, files("mysql 8.4")), Policy())
     assert len(scripted.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "server", "after"),
+    [
+        (None, "8.0.29", "mysql 8.0.29"),
+        ("mysql 8.0", "8.0.29", "mysql 8.0.29"),
+        ("mysql 8.0.29", "8.4.5-log", "mysql 8.4.5"),
+        ("mysql 8.0", "10.11.19-MariaDB", "mariadb 10.11.19"),
+        ("mysql 8.0.29", "8.0.29", None),
+        ("mysql 8.4", "8.0.29", None),  # what has opened them last is what counts
+        ("mysql 8.0", "", None),
+        ("mysql 8.0", "unknown", None),
+    ],
+)
+def test_what_a_server_calls_itself_is_noted(
+    api: Api, scripted: Scripted, before: Optional[str], server: str, after: Optional[str]
+) -> None:
+    """More precise than the tag of its image; only what is newer than what is known already."""
+    scripted.answers({**files(before), "metadata": {**files(before)["metadata"], "uid": "u"}})
+    note_server(api, DATA.databases[0], server)
+    written = [json.loads(asked.body)["metadata"] for asked in scripted.asked if asked.method == "PATCH"]
+    assert [one["annotations"][ANNOTATION] for one in written] == ([after] if after else [])
+    assert all(one["uid"] == "u" for one in written)
+
+
+def test_without_a_claim_nothing_is_noted(api: Api, scripted: Scripted) -> None:
+    """A database somewhere else."""
+    scripted.answers(Answer(404, {"kind": "Status", "code": 404}))
+    note_server(api, DATA.databases[0], "8.0.29")
+    assert [asked.method for asked in scripted.asked] == ["GET"]

@@ -5,7 +5,8 @@
 
 The databases come before the object stores: an artifact is written before the database names it, so whatever a dump names
 is in the copy that was made after it. The manifest is written after every part and every pack; a run that was killed goes
-on behind the last one. Nothing is written in the cluster but, at the end, when and where the backup was made.
+on behind the last one. Nothing is written in the cluster but snapshots of volumes, which version a database server is, and
+at the end when and where the backup was made.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .backups import holder_of, manifests, remove, surplus, unfinished, write_ho
 from .catalogue import Catalogue, Release
 from .copying import Pack, pack_bucket
 from .data_access import Access
+from .data_guard import note_server
 from .data_places import Database, ObjectStore
 from .dumping import DumpCounts, MySql, read_back
 from .encrypting import BackupKey
@@ -331,6 +333,8 @@ class BackupRun:
         if names:
             dump = self._rated(server.dump(names, counts), "database %s" % name)
             files.append(self._file(manifest, "databases/%s.sql" % name, dump))
+        if counts.server and name not in self.request.databases:
+            note_server(self._api, database, counts.server)
         if files and self.request.verify:
             self._read_back(files[0], counts, "database %s" % name)
         numbers = {"rows": sum(counts.rows.values()), "tables": len(counts.rows)}

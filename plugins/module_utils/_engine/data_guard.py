@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A database image that cannot open the files on its claim is refused before its pod starts.
 
-With which version files were opened is noted on their claim, before a workload with that image is written: the claim
-outlives workload, record and uninstallation. Where nothing is noted, the live workload's image tells. What cannot be told
-from an image (a digest, ``latest``) is not judged.
+With which version files were opened is noted on their claim, before a workload with that image is written, and when a backup
+has asked the server: the claim outlives workload, record and uninstallation. Where nothing is noted, the live workload's image
+tells. What cannot be told from an image (a digest, ``latest``) is not judged.
 
 Only databases are judged. Neither MinIO nor SeaweedFS says which of its versions open each other's files: a rule of ours
 would refuse harmless changes, and nothing overrides a refusal.
@@ -95,6 +95,20 @@ def note(api: Api, claim: ObjectRef, uid: str, version: str) -> KubeObject:
     """
     metadata = {"name": claim.name, "namespace": claim.namespace, "uid": uid, "annotations": {ANNOTATION: version}}
     return api.apply(CLAIMS, {"apiVersion": "v1", "kind": claim.kind, "metadata": metadata}, force=True, manager=MANAGER)
+
+
+def note_server(api: Api, database: Database, version: str) -> None:
+    """Write down what a running server calls itself: a tag such as ``8.0`` does not say which of its patches opened the files.
+
+    :param version: as ``SELECT VERSION()`` gives it.
+    """
+    claim = api.get(CLAIMS, database.claim.namespace, database.claim.name)
+    seen = data_version(version, database.engine)
+    before = noted(claim)
+    if claim is None or seen is None or seen == before:
+        return
+    if before is None or before.family != seen.family or before.numbers < seen.numbers:
+        note(api, database.claim, claim["metadata"]["uid"], str(seen))
 
 
 # ------------------------------------------------------------------ may this image open these files?

@@ -23,7 +23,7 @@ from .stores import Store
 SCHEMA = 1
 DIGEST = "digest"
 FILE = "manifest.json"
-KINDS = ("objects", "database", "objectstore", "record")
+KINDS = ("objects", "volumes", "database", "objectstore", "record")
 STATES = ("running", "done")
 ENCRYPTIONS = ("", "age", "passphrase")
 # The moment of its start and the cluster: names sort by time, and a person sees what it is.
