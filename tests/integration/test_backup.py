@@ -13,6 +13,7 @@ import gzip
 import random
 import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -198,11 +199,14 @@ def test_an_encrypted_backup_cannot_be_read_without_the_key(saved: Path, fresh: 
 def test_a_killed_backup_goes_on(full: Site, tmp_path: Path) -> None:
     """Whenever it was killed: the backup that is finished then is whole and holds what an undisturbed one holds."""
     random.seed(6)
-    undisturbed = _figures(backup(full, tmp_path / "whole", key=KEY).manifest)
+    began = time.monotonic()
+    assert killed_backup(full, tmp_path / "whole", PASSPHRASE, 600.0) == 0
+    seconds = time.monotonic() - began
+    undisturbed = _figures(manifests(open_store(str(tmp_path / "whole")))[0])
     killed = 0
     for number in range(KILLS):
         place = tmp_path / ("b%d" % number)
-        killed += killed_backup(full, place, PASSPHRASE, random.uniform(0.3, 4.0)) == -signal.SIGKILL
+        killed += killed_backup(full, place, PASSPHRASE, seconds * random.uniform(0.2, 0.9)) == -signal.SIGKILL
         whole_before = sum(one.complete for one in manifests(open_store(str(place))))
         outcome = backup(full, place, key=KEY)
         assert _figures(outcome.manifest) == undisturbed
