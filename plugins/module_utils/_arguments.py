@@ -122,6 +122,7 @@ LOOK = {
 }
 DRIFT = {**PLAN, "fail": {"type": "bool", "default": True}}
 MATCH = PLAN
+IMAGES = PLAN
 ROLLBACK = {
     **PLAN,
     **{name: option for name, option in HOP.items() if name not in ("acks", "backup_max_age")},

@@ -36,10 +36,11 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.gates 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.kustomize import SETTINGS, usable_cores
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import load_documents
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.overlay import declaration
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Lines, Progress
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Lines, Progress, Silent
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.rendering import render
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.sources import ensure_sources
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.tools import ensure_tool
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._images_operation import run_images
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox import lifecycle
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox, SandboxSpec
 
@@ -149,6 +150,16 @@ class Bench:
         self.lines.append(Line("render: kustomize only", min(builds), theirs, beside, "s", 3.5))
         self.lines.append(Line("render, nothing cached", seconds[0], theirs, beside, "s", 7.0))
         self.lines.append(Line("render, cached", seconds[1], theirs, beside, "s", 0.3))
+        self.lines.append(Line("images, render cached", min(self.images() for _turn in range(TURNS)), None, "", "s", 1.5))
+
+    def images(self) -> float:
+        """Every image of the release with its places, through the module's own code."""
+        asked = {"version": self.release.name, "mirror": self.mirror, "cache_dir": str(self.cache)}
+        started = time.monotonic()
+        answer = run_images(asked, "localhost", False, Silent(), None)
+        if answer["failed"]:
+            raise SystemExit(answer["msg"])
+        return time.monotonic() - started
 
     def kustomize_only(self, components: Sequence[Component]) -> float:
         """The same builds, their output thrown away; on as many cores as there are, as the engine does it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Type, Union
 
 from .errors import EngineError, MissingLibrary
 
@@ -90,6 +90,12 @@ def load_yaml(text: Union[bytes, str]) -> List[Any]:
     if not HAS_YAML:
         raise MissingLibrary("PyYAML", sys.executable)
     return [document for document in yaml.load_all(text, Loader=_LOADER) if document is not None]
+
+
+def not_yaml() -> Type[Exception]:
+    """What :func:`load_yaml` raises."""
+    error: Type[Exception] = yaml.YAMLError
+    return error
 
 
 def load_documents(text: Union[bytes, str]) -> List[KubeObject]:

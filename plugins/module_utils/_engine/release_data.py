@@ -252,11 +252,21 @@ class Hop:
 
 
 @dataclass(frozen=True)
+class CompiledImage:
+    """An image that no object names, as the code of ``program`` has its name in it."""
+
+    reference: str
+    component: str
+    program: str
+
+
+@dataclass(frozen=True)
 class Release:
     """All that is known of one release or add-on. ``components`` are in dependency order.
 
     :ivar hop: how one gets here from an earlier release; None where no way is known.
     :ivar data: where users' data lie.
+    :ivar compiled_images: what is pulled although no object names it.
     """
 
     name: str
@@ -278,6 +288,7 @@ class Release:
     hop: Optional[Hop] = None
     leftovers: Tuple[Leftover, ...] = ()
     data: Data = Data()
+    compiled_images: Tuple[CompiledImage, ...] = ()
 
     def mode_of(self, ref: ObjectRef) -> Tuple[ObjectMode, ...]:
         """Every mode that is about this object."""
@@ -298,6 +309,7 @@ def read_release(path: Path) -> Release:
     top.only(
         "release", "title", "catalogue", "notes", "kubernetes", "kustomize", "tree", "sources", "remotes",
         "components", "namespaces", "modes", "webhooks", "health", "programs", "upgrade", "leftovers", "data",
+        "compiled_images",
     )  # fmt: skip
     name, catalogue = top.text("release"), top.text("catalogue", "kubeflow")
     components = _sorted({key: _component(key, entry, catalogue, name) for key, entry in top.each("components")})
@@ -329,7 +341,17 @@ def read_release(path: Path) -> Release:
         hop=_hop(name, top.one("upgrade")) if top.has("upgrade") else None,
         leftovers=tuple(_leftover(entry) for _at, entry in top.each("leftovers")),
         data=read_data(top.one("data"), components) if top.has("data") else Data(),
+        compiled_images=tuple(_compiled(entry, components) for _at, entry in top.each("compiled_images")),
     )
+
+
+def _compiled(entry: Reader, components: Mapping[str, Component]) -> CompiledImage:
+    entry.only("reference", "component", "program", "why")
+    component = entry.text("component")
+    if component not in components:
+        raise entry.wrong("component", "one of " + ", ".join(components), component)
+    entry.text("why")
+    return CompiledImage(entry.text("reference"), component, entry.text("program"))
 
 
 def _leftover(entry: Reader) -> Leftover:
