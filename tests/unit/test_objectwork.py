@@ -20,9 +20,9 @@ class Told(Silent):
     def __init__(self) -> None:
         self.lines: List[str] = []
 
-    def waiting(self, component: str, what: str) -> None:
+    def waiting(self, where: str, text: str) -> None:
         """See :class:`Progress`."""
-        self.lines.append(what)
+        self.lines.append(text)
 
 
 @pytest.mark.parametrize(
