@@ -49,6 +49,23 @@ options:
       - Folder or address below which upstream's archives are found, laid out like their public addresses.
       - Default is the public addresses themselves.
     type: str
+  registry:
+    description:
+      - The registry that every image is pulled from, with a path if it has one (V(registry.site:5000/mlops)). Every place of every image is
+        rewritten, and what still names another registry ends the run.
+      - Default is where upstream has them.
+    type: str
+  registry_layout:
+    description:
+      - What of an image's name is kept in O(registry). V(path) is the path without the host (C(kubeflow/kfp-driver)), V(host) is both
+        (C(ghcr.io/kubeflow/kfp-driver)), V(flat) is the path in one part (C(kubeflow-kfp-driver)).
+    type: str
+    default: path
+    choices: [path, host, flat]
+  registry_exceptions:
+    description: Beginnings of names that lie elsewhere, with what stands in their place; the longest that fits counts.
+    type: dict
+    default: {}
   cache_dir:
     description: Folder for sources, tools and renders; it may be shared by clusters and runs.
     type: path

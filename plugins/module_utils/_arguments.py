@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 from ._engine.errors import EngineError
 from ._engine.planning import Policy
+from ._engine.registries import Registry
 from ._engine.session import Request
 
 CONNECTION: Dict[str, Dict[str, Any]] = {
@@ -25,6 +26,9 @@ COMMON: Dict[str, Dict[str, Any]] = {
     "declarations": {"type": "dict", "default": {}, "no_log": False},
     "mirror": {"type": "str"},
     "cache_dir": {"type": "path", "default": "~/.cache/mlplatform.kubeflow"},
+    "registry": {"type": "str"},
+    "registry_layout": {"type": "str", "default": "path", "choices": ["path", "host", "flat"]},
+    "registry_exceptions": {"type": "dict", "default": {}},
     "kustomize": {"type": "str", "default": "auto"},
     "release_dirs": {"type": "list", "elements": "path", "default": []},
     "progress": {"type": "str", "default": "auto", "choices": ["auto", "always", "never"]},
@@ -181,6 +185,15 @@ def _max_age(arguments: Mapping[str, Any]) -> float:
     return age * 3600
 
 
+def _registry(arguments: Mapping[str, Any]) -> Optional[Registry]:
+    """The site's registry, if it has one."""
+    address = str(arguments.get("registry") or "").rstrip("/")
+    if not address:
+        return None
+    exceptions = {str(source): str(target) for source, target in (arguments.get("registry_exceptions") or {}).items()}
+    return Registry(address, arguments.get("registry_layout") or "path", exceptions)
+
+
 def request(arguments: Mapping[str, Any], cluster: str) -> Request:
     """A request of the engine from validated arguments.
 
@@ -206,4 +219,5 @@ def request(arguments: Mapping[str, Any], cluster: str) -> Request:
         lint_accept=tuple(arguments.get("lint_accept") or ()),
         revisions=int(arguments.get("revisions", 5)),
         backup_max_age=_max_age(arguments),
+        registry=_registry(arguments),
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable, Mapping, Optional
 
 from ._arguments import request
@@ -21,7 +22,7 @@ from ._operations import Answer, told
 @told
 def run_images(arguments: Mapping[str, Any], cluster: str, check: bool, progress: Progress, guard: Optional[Callable[[], None]]) -> Answer:
     """The ``images`` module: render what a site has of a release, and say which images it can ever pull. No cluster is asked."""
-    asked = request(arguments, cluster)
+    asked = replace(request(arguments, cluster), registry=None)  # where they come from is the question
     results = Results(arguments.get("results_dir") or "", "images", asked.run_id, {"cluster": asked.cluster})
     results.start()
     redactor = Redactor()

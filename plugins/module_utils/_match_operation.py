@@ -70,7 +70,7 @@ def run_match(arguments: Mapping[str, Any], cluster: str, check: bool, progress:
     catalogue = Catalogue.load([Path(item).expanduser() for item in asked.release_dirs])
     renders = {}
     for name in catalogue.names:
-        one = replace(asked, version=name, components="default", scope=(), declarations={})
+        one = replace(asked, version=name, components="default", scope=(), declarations={}, registry=None)
         rendered = render_chosen(one, choose(one), progress)
         renders[name] = {ref: item.obj for ref, item in rendered.objects.items()}
     found = match(api, renders)

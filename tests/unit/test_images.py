@@ -20,10 +20,11 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.images
     find,
     images_of,
     path_text,
+    registry_of,
 )
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ref_of
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.overlay import Image
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.present_images import images_json, images_text, registry_of
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.present_images import images_json, images_text
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.release_data import CompiledImage
 
 DIGEST = "@sha256:" + "0123456789abcdef" * 4
@@ -47,7 +48,7 @@ def pod(**container: Any) -> KubeObject:
 
 def seen(obj: KubeObject) -> List[Tuple[str, str, str]]:
     """(reference, path, kind of place)."""
-    return [(reference, path_text(path), where.value) for reference, path, where in images_of(obj)]
+    return [(one.reference, path_text(one.path), one.where.value) for one in images_of(obj)]
 
 
 C = "spec.template.spec.containers[0]"
@@ -130,14 +131,14 @@ def test_every_kind_of_place(obj: KubeObject, expected: List[Tuple[str, str, str
 def test_uses_are_gathered_and_sorted() -> None:
     """One image with all its places; what only a program knows is told with its name."""
     one, two = pod(image="b/x:1"), config(image="b/x:1", otherImage="a/y")
-    compiled = [CompiledImage("alpine:3.10", "training", "training-operator")]
+    compiled = [CompiledImage("alpine:3.10", "training", ref_of(one), "main", "--init-image")]
     uses = find({ref_of(one): ("katib", one), ref_of(two): ("pipelines", two)}, compiled)
     assert [(use.reference, use.floating, len(use.places)) for use in uses] == [
         ("a/y", True, 1),
         ("alpine:3.10", False, 1),
         ("b/x:1", False, 2),
     ]
-    assert uses[1].places == [Place("training-operator", "", Where.COMPILED, "training")]
+    assert uses[1].places == [Place("Deployment n/x", "--init-image", Where.COMPILED, "training")]
     assert images_json(uses)[1]["registry"] == "docker.io"
 
 

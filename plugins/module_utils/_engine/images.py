@@ -13,7 +13,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .objects import KubeObject, ObjectRef, load_yaml, not_yaml
 from .overlay import Image
@@ -70,15 +70,30 @@ _NAME = r"(?:%s/)?%s(?:/%s)*" % (_HOST, _PART, _PART)
 _TAG, _DIGEST = r":[\w][\w.-]{0,127}", r"@sha256:[0-9a-f]{64}"
 REFERENCE = re.compile(r"%s(?:%s)?(?:%s)?" % (_NAME, _TAG, _DIGEST))
 # What is certainly one, whatever stands around it: a registry's host and a tag or digest.
-_CERTAIN = re.compile(r"(?<![\w./:@-])%s(?:/%s)+(?:%s(?:%s)?|%s)(?![\w/:@-])" % (_HOST, _PART, _TAG, _DIGEST, _DIGEST))
+CERTAIN = re.compile(r"(?<![\w./:@-])%s(?:/%s)+(?:%s(?:%s)?|%s)(?![\w/:@-])" % (_HOST, _PART, _TAG, _DIGEST, _DIGEST))
 # A key that holds an image: image, cacheImage, queue-sidecar-image, TENSORBOARD_IMAGE, VIEWER_IMAGE_NAME.
 _KEY = re.compile(r"(?:^|[a-z0-9_.-])(?:image|Image|IMAGE)(?:_NAME|Name)?$|^image$")
 _ARGUMENT = re.compile(r"--?[\w-]*image(?:=(.*))?$", re.I)
 _TEMPLATE_LINE = re.compile(r"^[ \t-]*image:[ \t]*[\"']?([^\s\"'{}$]+)[\"']?[ \t]*$", re.M)
 _IN_CODE = re.compile(r"\b(\w+_)(IMAGE|TAG)\b[\"']?\s*[=,:]\s*[\"']([^\"'\s]*)[\"']")
-_DOCUMENTED = "_"  # keys of ConfigMaps that begin like this explain the others [Knative: _example]
+IMPLIED = "docker.io"
+DOCUMENTED = "_"  # keys of ConfigMaps that begin like this explain the others [Knative: _example]
 Path = Tuple[Any, ...]
-Found = Tuple[str, Path, Where]
+
+
+class Found(NamedTuple):
+    """An image in an object.
+
+    :ivar path: keys and numbers; those behind a text lead into what the text holds.
+    :ivar text: what stands there: the reference, or a part of it.
+    :ivar bare: its tag stands elsewhere, and is added to what stands here.
+    """
+
+    reference: str
+    path: Path
+    where: Where
+    text: str
+    bare: bool = False
 
 
 def find(objects: Mapping[ObjectRef, Tuple[str, KubeObject]], compiled: Sequence[CompiledImage] = ()) -> List[Use]:
@@ -94,10 +109,10 @@ def find(objects: Mapping[ObjectRef, Tuple[str, KubeObject]], compiled: Sequence
             use.places.append(place)
 
     for ref, (component, obj) in objects.items():
-        for reference, path, where in images_of(obj):
-            add(reference, Place(str(ref), path_text(path), where, component))
-    for one in compiled:
-        add(one.reference, Place(one.program, "", Where.COMPILED, one.component))
+        for one in images_of(obj):
+            add(one.reference, Place(str(ref), path_text(one.path), one.where, component))
+    for known in compiled:
+        add(known.reference, Place(str(known.workload), known.argument, Where.COMPILED, known.component))
     for use in uses.values():
         use.places.sort()
     return [uses[reference] for reference in sorted(uses)]
@@ -140,7 +155,13 @@ def reference_in(text: Any) -> str:
 
 def _is_certain(text: Any) -> bool:
     """A reference that nothing else looks like, even where no key says that it is one."""
-    return isinstance(text, str) and bool(_CERTAIN.fullmatch(text))
+    return isinstance(text, str) and bool(CERTAIN.fullmatch(text))
+
+
+def registry_of(reference: str) -> str:
+    """The registry that a reference is pulled from; one without a host means Docker's own."""
+    first, slash, _rest = reference.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else IMPLIED
 
 
 # ------------------------------------------------------------------ structures
@@ -164,40 +185,35 @@ def _mapping(value: Mapping[str, Any], path: Path, where: Where, around: Tuple[M
     if isinstance(value.get("name"), str) and isinstance(value.get("value"), str):  # a variable of an environment
         name, text = value["name"], value["value"]
         if (_KEY.search(name) and reference_in(text)) or _is_certain(text):
-            yield text, (*path, "value"), Where.ENVIRONMENT if where is Where.FIELD else where
+            yield Found(text, (*path, "value"), Where.ENVIRONMENT if where is Where.FIELD else where, text)
             return
     for key, item in value.items():
         here = (*path, key)
         if key == "annotations" and isinstance(item, dict):
             yield from _annotations(item, here)
         elif isinstance(item, str) and _KEY.search(str(key)):
-            found = _keyed(item, value, around)
-            if found:
-                whole = found == item
-                yield found, here, where if whole else Where.SPLIT
+            reference, bare = _keyed(item, value, around)
+            if reference:
+                yield Found(reference, here, where if reference == item else Where.SPLIT, item, bare)
             else:
                 yield from _text(item, here, where)
         else:
             yield from _structure(item, here, where, around)
 
 
-def _keyed(text: str, siblings: Mapping[str, Any], around: Tuple[Mapping[str, Any], ...]) -> str:
-    """What the value of a key that holds an image stands for; "" if it is none."""
+def _keyed(text: str, siblings: Mapping[str, Any], around: Tuple[Mapping[str, Any], ...]) -> Tuple[str, bool]:
+    """What the value of a key that holds an image stands for ("" if it is none), and whether its tag stands beside it."""
     if not reference_in(text):
-        return ""
+        return "", False
     image = Image.parse(text)
     if image.tag or image.digest:
-        return text
+        return text, False
     version = siblings.get("defaultImageVersion") or siblings.get("tag")
     if isinstance(version, (str, int, float)) and str(version):
-        return _joined(_hub(around), text, str(version))
+        return _joined(_from(around, "hub"), text, str(version)), True
     if "/" in text:
-        return text
-    return _joined(_hub(around), text, _from(around, "tag"))
-
-
-def _hub(around: Tuple[Mapping[str, Any], ...]) -> str:
-    return _from(around, "hub")
+        return text, False
+    return _joined(_from(around, "hub"), text, _from(around, "tag")), False
 
 
 def _from(around: Tuple[Mapping[str, Any], ...], key: str) -> str:
@@ -223,11 +239,11 @@ def _listed(items: Sequence[Any], at: int, item: Any, path: Path, where: Where, 
     match = _ARGUMENT.match(item)
     before = _ARGUMENT.match(str(items[at - 1])) if at else None
     if match and match.group(1) and reference_in(match.group(1)):
-        yield match.group(1), path, Where.ARGUMENT
+        yield Found(match.group(1), path, Where.ARGUMENT, match.group(1))
     elif before and before.group(1) is None and reference_in(item):
-        yield item, path, Where.ARGUMENT
+        yield Found(item, path, Where.ARGUMENT, item)
     elif _is_certain(item) or (_under_images(path) and Image.parse(item).tag and reference_in(item)):
-        yield item, path, where
+        yield Found(item, path, where, item)
     else:
         yield from _text(item, path, where)
 
@@ -243,24 +259,24 @@ def _under_images(path: Path) -> bool:
 def _text(text: str, path: Path, where: Where) -> Iterator[Found]:
     """A text of any kind: a reference that is certain, or YAML, code and templates with images in it."""
     if _is_certain(text) or (_under_images(path) and Image.parse(text).tag and "/" in text and reference_in(text)):
-        yield text, path, where
+        yield Found(text, path, where, text)
     elif "\n" in text or text[:1] in "{[":
         yield from _document(text, path)
 
 
 def _document(text: str, path: Path) -> Iterator[Found]:
     """Images in a text of several lines."""
-    if not re.search("image", text, re.I) and not _CERTAIN.search(text):
+    if not re.search("image", text, re.I) and not CERTAIN.search(text):
         return
     inner = _parsed(text)
     if inner is not None:
         yield from _structure(inner, path, Where.DOCUMENT)
         return
     seen = set()
-    for found, where in (*_code(text), *((one, Where.TEMPLATE) for one in _lines(text))):
-        if found not in seen:
-            seen.add(found)
-            yield found, path, where
+    for found in (*_code(text, path), *(Found(one, path, Where.TEMPLATE, one) for one in _lines(text))):
+        if found.reference not in seen:
+            seen.add(found.reference)
+            yield found
 
 
 def _parsed(text: str) -> Any:
@@ -279,11 +295,11 @@ def _lines(text: str) -> Iterator[str]:
     for match in _TEMPLATE_LINE.finditer(text):
         if reference_in(match.group(1)) and Image.parse(match.group(1)).tag:
             yield match.group(1)
-    for match in _CERTAIN.finditer(text):
+    for match in CERTAIN.finditer(text):
         yield match.group()
 
 
-def _code(text: str) -> Iterator[Tuple[str, Where]]:
+def _code(text: str, path: Path) -> Iterator[Found]:
     """``X_IMAGE`` and ``X_TAG`` in a program's text belong together."""
     found: Dict[str, Dict[str, str]] = {}
     for match in _IN_CODE.finditer(text):
@@ -291,7 +307,8 @@ def _code(text: str) -> Iterator[Tuple[str, Where]]:
     for one in found.values():
         name = one.get("IMAGE", "")
         if reference_in(name) and "/" in name:
-            yield name if Image.parse(name).tag else _joined("", name, one.get("TAG", "")), Where.PROGRAM
+            bare = not Image.parse(name).tag and bool(one.get("TAG"))
+            yield Found(_joined("", name, one["TAG"]) if bare else name, path, Where.PROGRAM, name, bare)
 
 
 def _annotations(annotations: Mapping[str, Any], path: Path) -> Iterator[Found]:
@@ -299,18 +316,18 @@ def _annotations(annotations: Mapping[str, Any], path: Path) -> Iterator[Found]:
         if not isinstance(value, str):
             continue
         if (_KEY.search(key) and reference_in(value)) or _is_certain(value):
-            yield value, (*path, key), Where.ANNOTATION
+            yield Found(value, (*path, key), Where.ANNOTATION, value)
         elif "\n" in value or value[:1] in "{[":
-            yield from ((one, inside, Where.ANNOTATION) for one, inside, _where in _document(value, (*path, key)))
+            yield from (one._replace(where=Where.ANNOTATION) for one in _document(value, (*path, key)))
 
 
 def _config_map(obj: KubeObject) -> Iterator[Found]:
     data: Mapping[str, Any] = obj.get("data") or {}
     for key, value in data.items():
-        if not isinstance(value, str) or key.startswith(_DOCUMENTED):
+        if not isinstance(value, str) or key.startswith(DOCUMENTED):
             continue
         path = ("data", key)
         if _KEY.search(key) and reference_in(value):
-            yield value, path, Where.CONFIG
+            yield Found(value, path, Where.CONFIG, value)
         else:
             yield from _text(value, path, Where.CONFIG)

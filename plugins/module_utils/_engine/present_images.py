@@ -7,18 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence
 
-from .images import Use, Where
+from .images import Use, Where, registry_of
 from .present_plan import WIDTH, wrapped
 
 # How many places of an image that cannot be relied on are shown.
 SHOWN = 3
-IMPLIED = "docker.io"
-
-
-def registry_of(reference: str) -> str:
-    """The registry that a reference is pulled from; one without a host means Docker's own."""
-    first, slash, _rest = reference.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else IMPLIED
 
 
 def images_json(uses: Sequence[Use]) -> List[Dict[str, Any]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Tuple
 
-from .data_places import Data, read_data
+from .data_places import Data, full_name, read_data
 from .errors import EngineError
 from .handwritten import NotYaml, parse
 from .objects import ObjectRef
@@ -253,11 +253,29 @@ class Hop:
 
 @dataclass(frozen=True)
 class CompiledImage:
-    """An image that no object names, as the code of ``program`` has its name in it."""
+    """An image that no object names, as the code of a program has its name in it.
+
+    :ivar workload: what runs the program, in ``container`` of its pods.
+    :ivar argument: with what it can be told another one (``--init-container-image``).
+    """
 
     reference: str
     component: str
-    program: str
+    workload: ObjectRef
+    container: str
+    argument: str
+
+
+@dataclass(frozen=True)
+class RegistryList:
+    """A key of a ConfigMap's data with registries, separated by commas, that a site's own has to be in.
+
+    :ivar default: what the program takes where the key is not there.
+    """
+
+    config_map: ObjectRef
+    key: str
+    default: str
 
 
 @dataclass(frozen=True)
@@ -267,6 +285,7 @@ class Release:
     :ivar hop: how one gets here from an earlier release; None where no way is known.
     :ivar data: where users' data lie.
     :ivar compiled_images: what is pulled although no object names it.
+    :ivar registry_lists: where a site's own registry has to be named.
     """
 
     name: str
@@ -289,6 +308,7 @@ class Release:
     leftovers: Tuple[Leftover, ...] = ()
     data: Data = Data()
     compiled_images: Tuple[CompiledImage, ...] = ()
+    registry_lists: Tuple[RegistryList, ...] = ()
 
     def mode_of(self, ref: ObjectRef) -> Tuple[ObjectMode, ...]:
         """Every mode that is about this object."""
@@ -309,7 +329,7 @@ def read_release(path: Path) -> Release:
     top.only(
         "release", "title", "catalogue", "notes", "kubernetes", "kustomize", "tree", "sources", "remotes",
         "components", "namespaces", "modes", "webhooks", "health", "programs", "upgrade", "leftovers", "data",
-        "compiled_images",
+        "compiled_images", "registry_lists",
     )  # fmt: skip
     name, catalogue = top.text("release"), top.text("catalogue", "kubeflow")
     components = _sorted({key: _component(key, entry, catalogue, name) for key, entry in top.each("components")})
@@ -342,16 +362,32 @@ def read_release(path: Path) -> Release:
         leftovers=tuple(_leftover(entry) for _at, entry in top.each("leftovers")),
         data=read_data(top.one("data"), components) if top.has("data") else Data(),
         compiled_images=tuple(_compiled(entry, components) for _at, entry in top.each("compiled_images")),
+        registry_lists=tuple(_registry_list(entry) for _at, entry in top.each("registry_lists")),
     )
 
 
 def _compiled(entry: Reader, components: Mapping[str, Component]) -> CompiledImage:
-    entry.only("reference", "component", "program", "why")
+    entry.only("reference", "component", "workload", "container", "argument", "why")
     component = entry.text("component")
     if component not in components:
         raise entry.wrong("component", "one of " + ", ".join(components), component)
     entry.text("why")
-    return CompiledImage(entry.text("reference"), component, entry.text("program"))
+    workload, argument = _full_name(entry, "workload"), entry.text("argument")
+    return CompiledImage(entry.text("reference"), component, workload, entry.text("container"), argument)
+
+
+def _registry_list(entry: Reader) -> RegistryList:
+    entry.only("config_map", "key", "default", "why")
+    entry.text("why")
+    return RegistryList(_full_name(entry, "config_map"), entry.text("key"), entry.text("default"))
+
+
+def _full_name(entry: Reader, key: str) -> ObjectRef:
+    text = entry.text(key)
+    try:
+        return full_name(text)
+    except ValueError:
+        raise entry.wrong(key, "a full name such as 'Deployment.apps namespace/name'", text) from None
 
 
 def _leftover(entry: Reader) -> Leftover:

@@ -27,6 +27,7 @@ from .planning import Plan, Policy, Wanted, examine, make_plan
 from .progress import Progress
 from .record import Record, ensure_namespace, load
 from .redaction import Redactor, Scrubbed, learn_all
+from .registries import Registry, switched
 from .rendering import Render, render
 from .revisions import KEEP, RevisionStore
 from .sealing import Sealer
@@ -47,6 +48,7 @@ class Request:
     :ivar timeout: seconds that one component may take; ``lock_timeout``: seconds to wait for another run.
     :ivar revisions: how many are kept to go back to, 0 for none.
     :ivar lint: ``warn``, ``refuse`` or ``off``; ``lint_accept``: names of findings that are not refused.
+    :ivar registry: where all images are pulled from; None for where upstream has them.
     :ivar backup_max_age: seconds after which a recorded backup answers nothing any more; 0 for never.
     """
 
@@ -69,6 +71,7 @@ class Request:
     lint_accept: Tuple[str, ...] = ()
     revisions: int = KEEP
     backup_max_age: float = 86400.0
+    registry: Optional[Registry] = None
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
@@ -170,7 +173,7 @@ def render_chosen(request: Request, chosen: Chosen, progress: Progress, sites: O
         binary = ensure_tool("kustomize", version, cache, progress=progress)
     else:
         binary = Path(request.kustomize).expanduser()
-    return render(
+    rendered = render(
         chosen.release,
         chosen.scope,
         declared(request, chosen.scope) if sites is None else sites,
@@ -179,6 +182,7 @@ def render_chosen(request: Request, chosen: Chosen, progress: Progress, sites: O
         cache_dir=cache,
         progress=progress,
     )
+    return switched(rendered, request.registry, chosen.release) if request.registry is not None else rendered
 
 
 def _numbers(version: str) -> Tuple[int, int]:
