@@ -135,7 +135,7 @@ def _with_argument(workload: KubeObject, one: CompiledImage) -> KubeObject:
     for container in get_path(fresh, "spec.template.spec.containers") or []:
         if container.get("name") == one.container:
             arguments = container.setdefault("args", [])
-            if not any(str(item).split("=")[0] == one.argument for item in arguments):
+            if not any(str(item).partition("=")[0] == one.argument for item in arguments):
                 arguments.append("%s=%s" % (one.argument, one.reference))
     return fresh
 
