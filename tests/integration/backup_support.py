@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Tuple
@@ -100,9 +101,14 @@ def fill(site: Site, runs: int, objects: int) -> None:
         work_of(tenant, "26.03", site.api)
         _own_objects(site.api, tenant)
     mariadb_support.fill(site.database, runs)
-    for number in range(objects):
-        body = hashlib.sha256(str(number).encode()).digest() * (1 + number % 40)
-        put_object(site.bucket, "artifacts/alice/run %d/métrique-%d.json" % (number % 17, number), body)
+    bucket = site.bucket  # a client is slow to make
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: _artifact(bucket, number), range(objects)))
+
+
+def _artifact(bucket: Bucket, number: int) -> None:
+    body = hashlib.sha256(str(number).encode()).digest() * (1 + number % 40)
+    put_object(bucket, "artifacts/alice/run %d/métrique-%d.json" % (number % 17, number), body)
 
 
 def _own_objects(api: Api, tenant: str) -> None:
@@ -164,8 +170,9 @@ def data_of(site: Site) -> Tuple[List[str], Tuple[int, int, str]]:
 
 def empty_bucket(site: Site) -> None:
     """Nothing is in the pipelines' bucket."""
-    for item in list(list_objects(site.bucket)):
-        site.bucket.call("delete_object", item.key)
+    bucket = site.bucket
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda item: bucket.call("delete_object", item.key), list(list_objects(bucket))))
 
 
 # ------------------------------------------------------------------ an S3 server
