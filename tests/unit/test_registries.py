@@ -51,6 +51,7 @@ def test_the_longest_exception_counts() -> None:
     assert registry.target("ghcr.io/ab/c:1") == SITE + "/ab/c:1"
     assert registry.target("mysql:8.0") == "db.site/mysql-copy:8.0"
     assert registry.has("db.site/mysql-copy:8.0") and not registry.has("db.site/other:1")
+    assert registry.has("db.site/mysql-copy") and registry.has("db.site/mysql-copy" + DIGEST) and not registry.has("db.site/mysql-copy2:1")
 
 
 @pytest.mark.parametrize(

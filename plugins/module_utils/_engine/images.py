@@ -72,7 +72,7 @@ REFERENCE = re.compile(r"%s(?:%s)?(?:%s)?" % (_NAME, _TAG, _DIGEST))
 # What is certainly one, whatever stands around it: a registry's host and a tag or digest.
 CERTAIN = re.compile(r"(?<![\w./:@-])%s(?:/%s)+(?:%s(?:%s)?|%s)(?![\w/:@-])" % (_HOST, _PART, _TAG, _DIGEST, _DIGEST))
 # A key that holds an image: image, cacheImage, queue-sidecar-image, TENSORBOARD_IMAGE, VIEWER_IMAGE_NAME.
-_KEY = re.compile(r"(?:^|[a-z0-9_.-])(?:image|Image|IMAGE)(?:_NAME|Name)?$|^image$")
+_KEY = re.compile(r"(?:^|[a-z0-9_.-])(?:image|Image|IMAGE)(?:_NAME|Name)?$")
 _ARGUMENT = re.compile(r"--?[\w-]*image(?:=(.*))?$", re.I)
 _TEMPLATE_LINE = re.compile(r"^[ \t-]*image:[ \t]*[\"']?([^\s\"'{}$]+)[\"']?[ \t]*$", re.M)
 _IN_CODE = re.compile(r"\b(\w+_)(IMAGE|TAG)\b[\"']?\s*[=,:]\s*[\"']([^\"'\s]*)[\"']")

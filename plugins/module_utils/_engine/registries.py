@@ -73,8 +73,8 @@ class Registry:
 
     def has(self, reference: str) -> bool:
         """Whether an image lies where the site's images lie."""
-        places = [self.address, *self.exceptions.values()]
-        return any(reference.startswith((place.rstrip("/") + "/", place.rstrip("/") + ":")) for place in places)
+        places = [place.rstrip("/") for place in (self.address, *self.exceptions.values())]
+        return any(reference == place or reference.startswith(tuple(place + end for end in "/:@")) for place in places)
 
 
 def full_name(name: str) -> str:
