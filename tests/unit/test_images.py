@@ -9,7 +9,7 @@ import json
 from typing import Any, Dict, List, Tuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.images import (
@@ -26,6 +26,8 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.object
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.overlay import Image
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.present_images import images_json, images_text
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.release_data import CompiledImage
+
+from .generated import examples
 
 DIGEST = "@sha256:" + "0123456789abcdef" * 4
 
@@ -174,9 +176,11 @@ def test_the_text_fits_a_terminal() -> None:
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+quickly = settings(max_examples=examples(30), derandomize=True, deadline=None, database=None)
 names = st.from_regex(r"[a-z0-9]{1,8}(?:[._-][a-z0-9]{1,5})?", fullmatch=True)
 
 
+@quickly
 @given(
     st.lists(names, min_size=1, max_size=4),
     st.sampled_from(["", "quay.io/", "registry.site:5000/"]),
@@ -190,6 +194,7 @@ def test_every_reference_is_known_as_one(parts: List[str], host: str, version: s
     assert image.name + (":" + image.tag if image.tag else "") + ("@" + image.digest if image.digest else "") == reference
 
 
+@quickly
 @given(
     st.recursive(
         st.none() | st.booleans() | st.text() | st.integers(),

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine import removing, watching
@@ -25,6 +25,8 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progre
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import ComponentRecord, Entry, Record
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.removing import Remover, in_order, is_built_in
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.verdicts import Removal, Verdict
+
+from .generated import examples
 
 # In dependency order.
 COMPONENTS = ("common", "mesh", "app")
@@ -78,6 +80,7 @@ line = st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from(COMPONENTS), st
 follower = st.tuples(st.sampled_from(FOLLOWING), st.sampled_from(COMPONENTS), st.booleans())
 
 
+@settings(max_examples=examples(30), derandomize=True, deadline=None, database=None)
 @given(st.lists(line, max_size=25), st.lists(follower, max_size=8))
 def test_nothing_is_deleted_before_what_needs_it(lines: List[Line], followers: List[Line]) -> None:
     """Whatever goes together: the order that keeps a cluster usable and finalizers served holds."""

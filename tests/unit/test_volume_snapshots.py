@@ -134,7 +134,7 @@ def test_what_does_not_get_ready_is_named(cluster: Cluster, api: Api) -> None:
     cluster.claim("alice", "bad", "d1")
     cluster.broken = {"bad"}
     with pytest.raises(EngineError, match="not ready after 0 s") as refused:
-        Taker(api, BACKUP, Silent(), 0.3).take(frozenset({"alice"}))
+        Taker(api, BACKUP, Silent(), 0.1).take(frozenset({"alice"}))
     assert refused.value.subject == "VolumeSnapshot.snapshot.storage.k8s.io alice/bad-20261127t120000z"
     assert refused.value.found == "the disk is broken" and "CSI driver" in refused.value.next_step
 

@@ -245,6 +245,6 @@ def _followed(
         text = "%d of %d snapshots of volumes are ready; %s %s" % (len(refs) - len(waiting), len(refs), first, said or "is being made")
         progress.waiting("", text.strip())
         try:
-            changes.get(timeout=TICK_SECONDS)
+            changes.get(timeout=min(TICK_SECONDS, timeout))
         except queue.Empty:
             continue
