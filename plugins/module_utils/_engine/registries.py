@@ -110,7 +110,7 @@ def switched(render: Render, registry: Registry, release: Release) -> Render:
                 next_step="change it by a patch of the component, or name its source in kubeflow_registry_exceptions",
                 component=item.component,
             )
-        objects[ref] = item if obj is item.obj else replace(item, obj=obj)
+        objects[ref] = item if obj is item.obj else RenderedObject(item.component, obj, item.user_patched)
     told = [render.digest, registry.address, registry.layout, dict(registry.exceptions)]
     return replace(render, objects=objects, digest=hashlib.sha256(canonical(told)).hexdigest())
 
@@ -121,11 +121,12 @@ def _told(objects: Mapping[ObjectRef, RenderedObject], registry: Registry, relea
     for one in release.compiled_images:
         item = fresh.get(one.workload)
         if item is not None:
-            fresh[one.workload] = replace(item, obj=_with_argument(item.obj, one))
+            fresh[one.workload] = RenderedObject(item.component, _with_argument(item.obj, one), item.user_patched)
     for known in release.registry_lists:
         item = fresh.get(known.config_map)
         if item is not None:
-            fresh[known.config_map] = replace(item, obj=_with_registry(item.obj, known, registry.address.partition("/")[0]))
+            config = _with_registry(item.obj, known, registry.address.partition("/")[0])
+            fresh[known.config_map] = RenderedObject(item.component, config, item.user_patched)
     return fresh
 
 
