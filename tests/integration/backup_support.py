@@ -28,6 +28,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.copyin
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, canonical
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.restoring import RestoreOutcome, RestoreRequest, RestoreRun
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.s3 import Bucket, connect, list_objects, put_object
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.usage import CLAIMS
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 
 from . import mariadb_support
@@ -139,7 +140,7 @@ def users_objects(site: Site) -> Dict[str, str]:
     discovery = api.discover()
     tenants = frozenset(TENANTS)
     found = {}
-    kinds = [*gathering.custom_kinds(api, discovery), *gathering.tenant_kinds(tenants, True), gathering.Kind(gathering.CLAIMS)]
+    kinds = [*gathering.custom_kinds(api, discovery), *gathering.tenant_kinds(tenants, True), gathering.Kind(CLAIMS)]
     for kind in kinds:
         for obj in gathering.read(api, kind):
             if (obj["metadata"].get("namespace") or obj["metadata"]["name"]) in tenants and not _made(obj):

@@ -14,9 +14,9 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api im
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.backing_up import BackupOutcome, BackupRequest, BackupRun
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.encrypting import BackupKey
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.errors import EngineError, sure
-from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.gathering import CLAIMS
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.record import NAMESPACES
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.restoring import RestoreOutcome, RestoreRequest, RestoreRun
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.usage import CLAIMS
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.volume_snapshots import CONTENTS, SNAPSHOTS
 from ansible_collections.mlplatform.kubeflow.plugins.plugin_utils._sandbox.lifecycle import Sandbox
 

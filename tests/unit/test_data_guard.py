@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.api import Api, Resource
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.data_guard import (
     ANNOTATION,
-    CLAIMS,
     MANAGER,
     DataVersion,
     data_version,
@@ -27,6 +26,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.data_g
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.data_places import Data, Database, Login
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import FIELD_MANAGER, KubeObject, ObjectRef, ref_of
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.planning import Item, Plan, Policy, Verdict, Wanted
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.usage import CLAIMS
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.writing import carry_out
 
 from .conftest import Answer, Asked, Scripted

@@ -22,6 +22,7 @@ from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.object
 )
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.objects import KubeObject, ObjectRef
 from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.progress import Silent
+from ansible_collections.mlplatform.kubeflow.plugins.module_utils._engine.usage import CLAIMS
 
 from .conftest import Answer, Asked, Scripted
 
@@ -156,6 +157,25 @@ def test_a_claim_lets_go_of_the_volume_of_its_old_cluster() -> None:
     assert fresh["spec"] == {"storageClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}}
     assert fresh["metadata"]["annotations"] == {"note": "mine"} and "status" not in fresh
     assert claim["spec"]["volumeName"] == "pvc-1", "the saved one stays as it is"
+
+
+def test_a_claim_is_made_out_of_its_snapshot(api: Api, scripted: Scripted) -> None:
+    """Where there is one, and never out of what it was made of in its old cluster; one without comes back empty."""
+    cluster = Cluster(scripted)
+    claims = [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": "alice"},
+            "spec": {"volumeName": "old", "dataSource": {"kind": "VolumeSnapshot", "name": "old"}, "resources": {}},
+        }
+        for name in ("saved", "other")
+    ]
+    snapshots = {("alice", "saved"): "snap-1", ("bob", "other"): "snap-2"}
+    Objects(api, Discovery([CLAIMS]), lambda: claims, {}, False, snapshots).restore(Silent(), "claims")
+    source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "snap-1"}
+    specs = {body["metadata"]["name"]: body["spec"] for _method, _path, body in cluster.writes}
+    assert specs == {"saved": {"resources": {}, "dataSource": source}, "other": {"resources": {}}}
 
 
 def test_tallies_add_up() -> None:

@@ -40,7 +40,7 @@ from .s3 import Bucket, has_bucket
 from .session import Clock
 from .stores import Store, open_store
 from .upgrading import current_release
-from .usage import tenants_of
+from .usage import CLAIMS, tenants_of
 
 RECORD, OBJECTS, VOLUMES, DATABASE, OBJECTSTORE = "record", "objects", "volumes", "database", "objectstore"
 
@@ -294,7 +294,7 @@ class BackupRun:
         profiles = [kind for kind in custom if kind.is_profile]
         others = [kind for kind in custom if kind not in profiles]
         inside = gathering.tenant_kinds(tenants, self._with_secrets) if tenants else []
-        claims = [Kind(gathering.CLAIMS, namespaces=tenants)] if tenants else []
+        claims = [Kind(CLAIMS, namespaces=tenants)] if tenants else []
         return [*profiles, *inside, *claims, *others]
 
     def _kind(self, manifest: Manifest, folder: str, kind: Kind, **keep: Any) -> Tuple[Optional[BackupFile], Count]:

@@ -17,15 +17,15 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional, Tuple
 
-from .api import Api, Resource
+from .api import Api
 from .data_places import MARIADB, MYSQL, Data, Database
 from .objects import KubeObject, ObjectRef, get_path
 from .planning import STOPS, Item, Plan, Policy, Verdict, without_fields
+from .usage import CLAIMS
 
 ANNOTATION = "mlplatform.kubeflow/data-version"
 # A fact about data and no wish of ours: with a manager of its own it is neither drift nor in a record or a revision.
 MANAGER = "mlplatform.kubeflow-data"
-CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims", True)
 _TAG = re.compile(r"v?(\d{1,3}(?:\.\d{1,3}){0,3})(?:[-+_].*)?")
 _NOTED = re.compile(r"(%s|%s) (\d+(?:\.\d+)*)" % (MYSQL, MARIADB))
 # An older number is somebody's own numbering, and says nothing of the server in the image.

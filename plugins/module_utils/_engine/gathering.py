@@ -18,12 +18,11 @@ from .api import Api, Discovery, Resource
 from .applying import CRDS
 from .objects import COMPONENT_LABEL, OUR_NAMESPACE, KubeObject, canonical
 from .record import SECRETS
-from .usage import CLAIM, readable_version
 from .usage import PROFILE as _PROFILE
+from .usage import readable_version
 
 # Objects with a status of a megabyte each (Argo keeps a whole run in one) come a hundred at a time.
 PAGE = 100
-CLAIMS = Resource("v1", CLAIM, "persistentvolumeclaims", True)
 # What tenants' namespaces hold beside custom resources and is not made anew by a controller.
 TENANT_KINDS = (
     Resource("v1", "ConfigMap", "configmaps", True),

@@ -20,6 +20,7 @@ from .migrating import MERGE
 from .objects import KubeObject, ObjectRef, ref_of
 from .progress import Progress
 from .usage import CLAIM
+from .volume_snapshots import data_source
 
 MANAGER = "mlplatform.kubeflow-restore"
 # An owner of an owner of an owner: more passes than any kind of the platform needs.
@@ -28,9 +29,8 @@ PASSES = 5
 TURNS = 5
 # How many names a plan shows of one sort.
 SHOWN = 20
-# What binds a claim to the volume that it had in its old cluster.
+# What binds a claim to the volume that it had in its old cluster: fields, and beginnings of annotations.
 _OF_THE_VOLUME = ("volumeName", "dataSource", "dataSourceRef")
-SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
 _BOUND = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/storage-provisioner")
 
 
@@ -168,7 +168,7 @@ class Objects:
         if there is None:
             snapshot = self._snapshots.get((ref.namespace, ref.name))
             if snapshot and ref.kind_group == CLAIM:
-                fresh["spec"]["dataSource"] = {"apiGroup": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "name": snapshot}
+                fresh["spec"]["dataSource"] = data_source(snapshot)
             if self._create(resource, fresh) is None:
                 return Fate.SAME
         else:

@@ -41,6 +41,7 @@ from .s3 import has_bucket, make_sure
 from .session import Clock
 from .stores import Store, open_store
 from .upgrading import current_release
+from .usage import CLAIMS
 from .volume_snapshots import Saved
 from .volumes import MAKE_ROOM, lacking, room_on
 
@@ -221,7 +222,7 @@ class RestoreRun:
 
     def _snapshots_of(self, part: Part) -> Tuple[List[Saved], List[Saved]]:
         """The saved snapshots of claims that are not there, and of those that are."""
-        there = {(ref.namespace, ref.name) for ref in map(ref_of, self._api.list(gathering.CLAIMS, names=True)[0])}
+        there = {(ref.namespace, ref.name) for ref in map(ref_of, self._api.list(CLAIMS, names=True)[0])}
         saved = [Saved(**told) for file in part.files for told in gathering.parsed(self._plain(file))]
         return [one for one in saved if one.key not in there], [one for one in saved if one.key in there]
 
@@ -360,7 +361,7 @@ class RestoreRun:
         files = [file for file in part.files if _is_early(file) == first]
         done: List[Tally] = []
         for file in files:
-            snapshots = self._provided() if _kind_of(file) == gathering.Kind(gathering.CLAIMS).name else None
+            snapshots = self._provided() if _kind_of(file) == gathering.Kind(CLAIMS).name else None
             done.append(self._objects(part, file, snapshots).restore(self.progress, _kind_of(file)))
             if _kind_of(file) == "profiles.kubeflow.org":
                 self._wait_for_tenants(part, file)
@@ -466,5 +467,5 @@ def _kind_of(file: BackupFile) -> str:
 def _is_early(file: BackupFile) -> bool:
     """Whether a kind comes before the data: profiles and the built-in kinds of their namespaces."""
     kind = _kind_of(file)
-    built_in = {gathering.Kind(resource).name for resource in (*gathering.TENANT_KINDS, gathering.CLAIMS)}
+    built_in = {gathering.Kind(resource).name for resource in (*gathering.TENANT_KINDS, CLAIMS)}
     return kind == "profiles.kubeflow.org" or kind in built_in

@@ -20,6 +20,7 @@ READERS = 4
 CLAIM = "PersistentVolumeClaim"
 PROFILE = ("kubeflow.org", "Profile")
 PODS = Resource("v1", "Pod", "pods", True)
+CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims", True)
 WORKLOADS = (
     Resource("apps/v1", "Deployment", "deployments", True),
     Resource("apps/v1", "StatefulSet", "statefulsets", True),

@@ -20,6 +20,7 @@ from .errors import EngineError, sure
 from .migrating import MERGE
 from .objects import KubeObject, ObjectRef, get_path, ref_of
 from .progress import Progress
+from .usage import CLAIMS
 from .watching import Watcher
 
 GROUP = "snapshot.storage.k8s.io"
@@ -104,7 +105,7 @@ class Taker:
         drivers = {item["metadata"]["name"]: get_path(item, "spec.csi.driver") for item in self._api.list(VOLUMES)[0]}
         classes = _class_of_driver(self._api.list(CLASSES)[0])
         found: Dict[Key, str] = {}
-        for claim in gathering.read(self._api, gathering.Kind(gathering.CLAIMS, namespaces=tenants)):
+        for claim in gathering.read(self._api, gathering.Kind(CLAIMS, namespaces=tenants)):
             metadata = claim["metadata"]
             class_name = classes.get(str(drivers.get(get_path(claim, "spec.volumeName"))))
             if class_name is None:
@@ -164,6 +165,11 @@ def forget(api: Api, backup: str) -> int:
 
 
 # ------------------------------------------------------------------ in a restore
+
+
+def data_source(name: str) -> KubeObject:
+    """What makes a claim out of a snapshot of its namespace: its ``spec.dataSource``."""
+    return {"apiGroup": GROUP, "kind": SNAPSHOTS.kind, "name": name}
 
 
 def provide(api: Api, saved: Iterable[Saved], backup: str, progress: Progress, timeout: float) -> Dict[Key, str]:

@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional
 
-from .api import Api, Resource
+from .api import Api
 from .errors import EngineError
 from .objects import KubeObject, ObjectRef, get_path
+from .usage import CLAIMS, PODS
 
-CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims", True)
-PODS = Resource("v1", "Pod", "pods", True)
 # A program that is not there, or a node that does not answer, must not hold up a run.
 PATIENCE, TIMEOUT = 2.0, 10.0
 MAKE_ROOM = "make the volume larger (spec.resources.requests.storage of the claim, where its StorageClass allows that)"
